@@ -1,0 +1,11 @@
+"""Batch normalisation for Keras 3 on TensorFlow: a layer, and what there is to measure about it."""
+
+from keras_bn import tensorflow_backend
+
+tensorflow_backend.require()
+
+from keras_bn import functional, layers, summaries  # noqa: E402
+from keras_bn.layers import BatchNormalization  # noqa: E402
+from keras_bn.version import __version__  # noqa: E402
+
+__all__ = ["BatchNormalization", "__version__", "functional", "layers", "summaries"]

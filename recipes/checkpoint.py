@@ -1,0 +1,49 @@
+"""All that a training consists of, in one file: every variable of the model and of the optimizer, and what has been recorded so far."""
+
+import json
+
+import numpy as np
+
+from recipes import files
+
+
+def _variables(model):
+    """Trainable weights, moving statistics, the seeds of dropout, the optimizer's slots and its step; not the metrics, which start anew each epoch."""
+    metrics = {id(variable) for variable in model.metrics_variables}
+    return [variable for variable in model.variables if id(variable) not in metrics] + model.optimizer.variables
+
+
+def save(path, model, progress):
+    """Writes the state of `model` and `progress`, whole or not at all.
+
+    Args:
+        path: of the .npz file.
+        model: compiled, its optimizer built.
+        progress: JSON-able.
+    """
+    variables = _variables(model)
+    arrays = {f"{place:04d}": variable.numpy() for place, variable in enumerate(variables)}
+    about = json.dumps({"paths": [variable.path for variable in variables], "progress": progress}, allow_nan=False)
+    files.write(path, lambda file: np.savez(file, about=np.array(about), **arrays))
+
+
+def read_progress(path):
+    """The `progress` that a checkpoint was saved with."""
+    with np.load(path, allow_pickle=False) as file:
+        return json.loads(file["about"].item())["progress"]
+
+
+def restore(path, model):
+    """Sets every variable of `model` and of its optimizer to what the checkpoint holds.
+
+    Raises:
+        ValueError: the checkpoint is of another model. Nothing has been assigned then.
+    """
+    variables = _variables(model)
+    with np.load(path, allow_pickle=False) as file:
+        arrays = [file[name] for name in sorted(set(file.files) - {"about"})]
+    found, expected = [array.shape for array in arrays], [tuple(variable.shape) for variable in variables]
+    if found != expected:
+        raise ValueError(f"{path} holds {len(found)} variables that do not fit the model's {len(expected)}: delete the file to start that run over.")
+    for variable, array in zip(variables, arrays):
+        variable.assign(array)

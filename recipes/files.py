@@ -1,0 +1,37 @@
+"""Files that are there whole or not at all."""
+
+import json
+import os
+import pathlib
+
+
+def write(path, content):
+    """Writes a file under a temporary name and renames it: whoever reads `path`, also after a kill or on a full disk, finds the old content or the new.
+
+    Args:
+        path: of the file; its folder exists.
+        content: str, bytes, or a function that is handed the open binary file to write into.
+    """
+    path = pathlib.Path(path)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            if callable(content):
+                content(file)
+            else:
+                file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path, value):
+    """Writes JSON; numbers that are not finite are refused, since JSON has none (use None)."""
+    write(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path):
+    return json.loads(pathlib.Path(path).read_text())
