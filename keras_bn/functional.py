@@ -79,7 +79,7 @@ def batch_norm_training(x, gamma, beta, mask=None, *, axis, epsilon):
     dtype = x.dtype
     x = _in_statistics_dtype(x)
     centred, count, mean, variance = _centre(x, axis, mask)
-    factor = tf.math.rsqrt(variance + tf.cast(epsilon, x.dtype))
+    factor = tf.math.rsqrt(variance + epsilon)
     if gamma is not None:
         factor *= _along(gamma, x, axis)
     # centred * factor, and not x * factor - mean * factor, whose terms cancel when the mean is large.

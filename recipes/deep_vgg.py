@@ -44,8 +44,8 @@ shared_flags.define_list(
     "auxiliary: with classifiers on inner stages; batch_norm: keras_bn.BatchNormalization after every convolution.",
 )
 shared_flags.define_list("depth", [19], _DepthParser(), "Weight layers: 11, 13, 16 or 19 (VGG's configurations A, B, D, E).")
-flags.DEFINE_float("width", 0.25, "Multiplies the number of filters and dense units; 1 is the paper's net.", lower_bound=1e-3)
-flags.DEFINE_float("dropout", 0.0, "Rate of the dropout behind the first two dense layers.", lower_bound=0.0, upper_bound=0.99)
+shared_flags.define_float("width", 0.25, "Multiplies the number of filters and dense units; 1 is the paper's net.", positive=True)
+shared_flags.define_float("dropout", 0.0, "Rate of the dropout behind the first two dense layers.", upper_bound=0.99)
 flags.adopt_module_key_flags(shared_flags)
 
 FLAGS = flags.FLAGS

@@ -3,12 +3,29 @@
 A recipe adopts them with `flags.adopt_module_key_flags(recipes.flags)`, so that its own `--help` shows them.
 """
 
+import math
 import re
 
 from absl import flags
 
 DATASETS = ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100")
 NAMED_INITIALIZERS = ("glorot_uniform", "he_normal")
+
+
+class FloatParser(flags.FloatParser):
+    """absl's, without nan and the infinities, which pass its bounds; with a lower bound of 0 that can be excluded."""
+
+    def __init__(self, *, positive=False, upper_bound=None):
+        super().__init__(lower_bound=0.0, upper_bound=upper_bound)
+        self.positive = positive
+        if positive:
+            self.syntactic_help = "a positive number"
+
+    def parse(self, argument):
+        value = super().parse(argument)
+        if not math.isfinite(value) or (self.positive and value == 0):
+            raise ValueError(f"{argument} is not {self.syntactic_help}")
+        return value
 
 
 class InitializerParser(flags.ArgumentParser):
@@ -48,6 +65,11 @@ class _ListSerializer(flags.ArgumentSerializer):
         return ",".join(str(item) for item in value)
 
 
+def define_float(name, default, help_text, **bounds):
+    """Defines a flag with a finite float that is not negative; `bounds` as of `FloatParser`."""
+    return flags.DEFINE(FloatParser(**bounds), name, default, help_text, serializer=flags.ArgumentSerializer())
+
+
 def define_list(name, default, item_parser, help_text):
     """Defines a flag whose value is a list, written with commas: `--seeds=0,1,2`.
 
@@ -59,8 +81,6 @@ def define_list(name, default, item_parser, help_text):
     """
     return flags.DEFINE(_ListParser(item_parser), name, default, help_text, serializer=_ListSerializer())
 
-
-POSITIVE_FLOAT = flags.FloatParser(lower_bound=1e-12)
 
 flags.DEFINE_string(
     "workdir",
@@ -74,13 +94,13 @@ flags.DEFINE_string(
 )
 flags.DEFINE_string("data_dir", None, "Folder in which DATASET.npz is looked for (x_train, y_train, x_test, y_test) before it is downloaded.")
 define_list("seeds", [0], flags.IntegerParser(lower_bound=0), "Seeds of weights, data order and dropout; each is a run of its own.")
-define_list("learning_rates", [0.01], POSITIVE_FLOAT, "Learning rates of SGD, constant during a run.")
+define_list("learning_rates", [0.01], FloatParser(positive=True), "Learning rates of SGD, constant during a run.")
 define_list(
     "initializers", ["glorot_uniform"], InitializerParser(), "How kernels start: glorot_uniform, he_normal, or normal_S: normal with standard deviation S."
 )
-flags.DEFINE_integer("batch_size", 64, "Images an optimizer step.", lower_bound=1)
+flags.DEFINE_integer("batch_size", 32, "Images an optimizer step.", lower_bound=1)
 flags.DEFINE_integer("epochs", 20, "Passes over the training images.", lower_bound=1)
 flags.DEFINE_integer("steps", None, "Optimizer steps; instead of --epochs.", lower_bound=1)
-flags.DEFINE_float("momentum", 0.9, "Momentum of SGD.", lower_bound=0.0, upper_bound=1.0)
-flags.DEFINE_float("weight_decay", 0.0, "Each kernel's gradient gets this times the kernel.", lower_bound=0.0)
+define_float("momentum", 0.9, "Momentum of SGD.", upper_bound=1.0)
+define_float("weight_decay", 0.0, "Each kernel's gradient gets this times the kernel.")
 flags.DEFINE_bool("jit_compile", False, "Compile the training and evaluation steps with XLA.")

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_bn import summaries
@@ -71,8 +72,9 @@ def train(phases, dataset, settings, *, seed, learning_rate, folder, log_dir, pr
     begun = [phase.name for phase in phases].index(reached)
     model = None
     with _Log(folder, log_dir, records) as log:
-        for phase in phases[begun:]:
-            keras.utils.set_random_seed(seed)
+        for place in range(begun, len(phases)):
+            phase = phases[place]
+            keras.utils.set_random_seed(int(np.random.SeedSequence([seed, place]).generate_state(1)[0]))
             model, training_model = phase.build(model)
             _compile(training_model, learning_rate, settings)
             if records and phase.name == reached:

@@ -1,0 +1,10 @@
+"""For the doctests of keras_bn: the names that an example may use without importing them."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+
+@pytest.fixture(autouse=True)
+def _names_of_examples(doctest_namespace, tmp_path):
+    doctest_namespace.update(np=np, tf=tf, log_dir=tmp_path)

@@ -1,0 +1,45 @@
+"""What the tests share: the three executions, and inputs on which a wrong formula shows."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+EXECUTIONS = {"eager": lambda function: function, "function": tf.function, "xla": lambda function: tf.function(function, jit_compile=True)}
+
+
+@pytest.fixture(params=EXECUTIONS)
+def execution(request):
+    """Wraps a function: as it is, by tf.function, or compiled by XLA."""
+    return EXECUTIONS[request.param]
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(20150211)
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    keras.utils.set_random_seed(0)
+    yield
+    keras.backend.clear_session()
+
+
+@pytest.fixture
+def inputs(rng):
+    """A maker of arrays whose channels have means away from 0 and variances that differ."""
+
+    def make(shape, axis=-1, dtype="float32"):
+        channels = shape[axis]
+        along = [1] * len(shape)
+        along[axis] = channels
+        mean = rng.uniform(1, 5, channels) * rng.choice([-1, 1], channels)
+        deviation = np.linspace(0.5, 3, channels)
+        return (rng.normal(size=shape) * deviation.reshape(along) + mean.reshape(along)).astype(dtype)
+
+    return make
