@@ -1,4 +1,4 @@
-"""The images: read, checked, brought to 32x32, split and normalised."""
+"""The images: read, checked, brought to 32x32 with three channels, split and normalised."""
 
 import dataclasses
 import pathlib
@@ -174,7 +174,7 @@ def _checked(source, arrays):
 
 
 def _normalised(name, x_train, y_train, x_test, y_test):
-    x_train, x_test = _resized(x_train), _resized(x_test)
+    x_train, x_test = _coloured(_resized(x_train)), _coloured(_resized(x_test))
     mean = x_train.mean(axis=(0, 1, 2), dtype=np.float64)
     deviation = x_train.std(axis=(0, 1, 2), dtype=np.float64)
     deviation[deviation == 0] = 1.0  # A channel that is constant carries nothing; it becomes 0.
@@ -193,6 +193,11 @@ def _resized(x):
         return x.astype(np.float32)
     parts = [tf.image.resize(x[start : start + 4096], IMAGE_SIZE, antialias=True).numpy() for start in range(0, len(x), 4096)]
     return np.concatenate(parts)
+
+
+def _coloured(x):
+    """Grey images on three equal channels, since VGG takes colours; others as they are."""
+    return np.repeat(x, 3, axis=-1) if x.shape[-1] == 1 else x
 
 
 def training_batches(dataset, batch_size, seed, first_epoch):

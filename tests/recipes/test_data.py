@@ -1,0 +1,184 @@
+"""The images: what is read is right, and what cannot be right is refused with the file's name, what was found and what is expected."""
+
+import keras
+import numpy as np
+import pytest
+import sklearn.datasets
+
+from recipes import data
+
+
+def arrays(rng, **replaced):
+    values = {
+        "x_train": rng.integers(0, 256, (30, 40, 40, 3), dtype=np.uint8),
+        "y_train": np.arange(30, dtype=np.uint8)[:, np.newaxis] % 3,
+        "x_test": rng.integers(0, 256, (9, 40, 40, 3), dtype=np.uint8),
+        "y_test": np.arange(9, dtype=np.uint8) % 3,
+    }
+    return {name: value for name, value in {**values, **replaced}.items() if value is not None}
+
+
+def test_digits_are_scikit_learns_split_by_class():
+    dataset = data.load("digits")
+    assert dataset.x_train.shape == (1437, 32, 32, 3)
+    assert dataset.x_test.shape == (360, 32, 32, 3)
+    assert dataset.classes == 10
+    counts = np.bincount(sklearn.datasets.load_digits().target)
+    np.testing.assert_allclose(np.bincount(dataset.y_test), counts / 5, atol=1)
+    np.testing.assert_array_equal(np.bincount(dataset.y_test) + np.bincount(dataset.y_train), counts)
+    assert dataset.chance == 37 / 360
+    assert dataset.chance_bound == pytest.approx(37 / 360 + 5 * (37 / 360 * 323 / 360 / 360) ** 0.5)
+
+
+def test_the_split_is_the_same_every_time():
+    np.testing.assert_array_equal(data.load("digits").x_test, data.load("digits").x_test)
+
+
+def test_training_images_are_normalised_by_their_own_channels_and_test_images_by_the_same(tmp_path, rng):
+    given = arrays(rng)
+    given["x_train"] = (given["x_train"] // [1, 2, 4]).astype(np.uint8)
+    np.savez(tmp_path / "cifar10.npz", **{name: value[:, :32, :32] if name.startswith("x") else value for name, value in given.items()})
+    dataset = data.load("cifar10", tmp_path)
+    np.testing.assert_allclose(dataset.x_train.mean(axis=(0, 1, 2), dtype=float), 0, atol=1e-5)
+    np.testing.assert_allclose(dataset.x_train.std(axis=(0, 1, 2), dtype=float), 1, atol=1e-5)
+    train, test = (given[name][:, :32, :32].astype(float) for name in ("x_train", "x_test"))
+    expected = (test - train.mean(axis=(0, 1, 2))) / train.std(axis=(0, 1, 2))
+    np.testing.assert_allclose(dataset.x_test, expected, atol=1e-5)
+    assert dataset.y_train.tolist() == given["y_train"][:, 0].tolist()
+
+
+def test_grey_images_of_another_size_become_32_by_32_with_3_channels(tmp_path, rng):
+    np.savez(tmp_path / "mnist.npz", **arrays(rng, x_train=rng.random((30, 28, 28)), x_test=rng.random((9, 28, 28))))
+    dataset = data.load("mnist", tmp_path)
+    assert dataset.image_shape == (32, 32, 3)
+    np.testing.assert_array_equal(dataset.x_test[..., 0], dataset.x_test[..., 2])
+
+
+def test_a_constant_channel_becomes_0(tmp_path, rng):
+    np.savez(tmp_path / "mnist.npz", **arrays(rng, x_train=np.full((30, 32, 32), 7), x_test=np.full((9, 32, 32), 7)))
+    assert not data.load("mnist", tmp_path).x_train.any()
+
+
+def save_images(folder, classes, number, rng):
+    for place, name in enumerate(classes):
+        (folder / name).mkdir(parents=True)
+        for index in range(number):
+            keras.utils.save_img(folder / name / f"{index}.png", np.clip(rng.normal(40 + 60 * place, 9, (20, 24, 3)), 0, 255), scale=False)
+
+
+def test_a_folder_of_images_a_class(tmp_path, rng):
+    save_images(tmp_path, ["cat", "dog", "emu"], 10, rng)
+    dataset = data.load(str(tmp_path))
+    assert (len(dataset.y_train), len(dataset.y_test), dataset.image_shape) == (24, 6, (32, 32, 3))
+    assert np.bincount(dataset.y_test).tolist() == [2, 2, 2]
+    brightness = [dataset.x_train[dataset.y_train == label].mean() for label in range(3)]
+    assert brightness == sorted(brightness)
+
+
+def test_a_folder_that_is_split_already(tmp_path, rng):
+    save_images(tmp_path / "train", ["cat", "dog"], 6, rng)
+    save_images(tmp_path / "test", ["cat", "dog"], 2, rng)
+    dataset = data.load(str(tmp_path))
+    assert (len(dataset.y_train), len(dataset.y_test), dataset.classes) == (12, 4, 2)
+
+
+def refusal(name, data_dir=None):
+    with pytest.raises(data.DataError) as caught:
+        data.load(name, data_dir)
+    return str(caught.value)
+
+
+NAN = np.full((30, 32, 32), np.nan)
+
+
+@pytest.mark.parametrize(
+    ("replaced", "complaint"),
+    [
+        (dict(x_train=NAN), "x_train has 30720 values that are not finite; expected finite values."),
+        (dict(x_test=np.zeros((9, 5))), "x_test has the shape (9, 5); expected (N, H, W) or (N, H, W, C) with at least one image."),
+        (dict(x_train=np.zeros((0, 32, 32))), "x_train has the shape (0, 32, 32); expected (N, H, W) or (N, H, W, C) with at least one image."),
+        (dict(x_train=np.full((30, 32, 32), "a")), "x_train has the dtype <U1; expected integers or floats."),
+        (
+            dict(x_test=np.zeros((9, 28, 28, 3))),
+            "x_train holds images of (40, 40, 3), x_test of (28, 28, 3); expected the same height, width and channels in both.",
+        ),
+        (dict(y_train=np.zeros((30, 3), int)), "y_train has the shape (30, 3) for 30 images; expected (30,), one label an image."),
+        (dict(y_test=np.zeros(8, int)), "y_test has the shape (8,) for 9 images; expected (9,), one label an image."),
+        (dict(y_train=np.arange(30) % 3 / 2), "y_train has the dtype float64; expected integer labels."),
+        (dict(y_train=np.arange(30) % 3 + 1), "y_train has 3 different labels from 1 to 3; expected two or more: 0 to one less than their number."),
+        (dict(y_train=np.arange(30) % 3 * 2), "y_train has 3 different labels from 0 to 4; expected two or more: 0 to one less than their number."),
+        (dict(y_train=np.zeros(30, int)), "y_train has 1 different labels from 0 to 0; expected two or more: 0 to one less than their number."),
+        (dict(y_test=np.arange(9) % 4), "y_test has labels from 0 to 3; expected labels from 0 to 2, those of y_train."),
+    ],
+)
+def test_arrays_that_cannot_be_right_are_refused(replaced, complaint, tmp_path, rng):
+    np.savez(tmp_path / "mnist.npz", **arrays(rng, **replaced))
+    assert refusal("mnist", tmp_path) == f"{tmp_path}/mnist.npz: {complaint}"
+
+
+def test_a_file_without_the_keys_is_refused(tmp_path, rng):
+    np.savez(tmp_path / "mnist.npz", **arrays(rng, y_train=None), extra=0)
+    expected = "expected x_train, y_train, x_test, y_test: add y_train."
+    assert refusal("mnist", tmp_path) == f"{tmp_path}/mnist.npz holds extra, x_test, x_train, y_test; {expected}"
+
+
+def test_pickled_arrays_are_not_unpickled(tmp_path, rng):
+    np.savez(tmp_path / "mnist.npz", **arrays(rng, y_test=np.array([{}] * 9)))
+    assert refusal("mnist", tmp_path).startswith(f"{tmp_path}/mnist.npz cannot be read as .npz without pickle (")
+
+
+@pytest.mark.parametrize("content", [b"", b"no zip", b"PK\3\4broken"])
+def test_a_file_that_is_no_npz_is_refused(content, tmp_path):
+    (tmp_path / "mnist.npz").write_bytes(content)
+    assert refusal("mnist", tmp_path).startswith(f"{tmp_path}/mnist.npz cannot be read as .npz without pickle (")
+
+
+def test_an_unknown_name_is_refused():
+    expected = "--dataset=cats is neither a known name nor a folder; expected digits, mnist, fashion_mnist, cifar10, cifar100 or an existing folder."
+    assert refusal("cats") == expected
+
+
+def test_folders_that_cannot_be_right_are_refused(tmp_path, rng):
+    assert refusal(str(tmp_path)).startswith(f"{tmp_path} cannot be read as images (")
+    save_images(tmp_path / "one", ["cat"], 3, rng)
+    expected = "has 1 sub-folders, the smallest with 3 images; expected two or more classes with two or more images each."
+    assert refusal(str(tmp_path / "one")) == f"{tmp_path}/one {expected}"
+    save_images(tmp_path / "two/train", ["cat", "dog"], 2, rng)
+    save_images(tmp_path / "two/test", ["cat", "emu"], 2, rng)
+    expected = f"{tmp_path}/two/train has the classes ['cat', 'dog'], {tmp_path}/two/test ['cat', 'emu']; expected the same sub-folders in both."
+    assert refusal(str(tmp_path / "two")) == expected
+
+
+def test_an_image_that_is_broken_is_refused(tmp_path, rng):
+    save_images(tmp_path, ["cat", "dog"], 3, rng)
+    (tmp_path / "dog" / "1.png").write_bytes(b"no image")
+    assert refusal(str(tmp_path)).startswith(f"{tmp_path} cannot be read as images (")
+
+
+def order(dataset, seed, first_epoch, batches, batch_size=7):
+    return [y.numpy().tolist() for _, y in data.training_batches(dataset, batch_size, seed, first_epoch).take(batches)]
+
+
+@pytest.fixture
+def numbered(rng):
+    labels = np.arange(30, dtype=np.int32)
+    images = np.broadcast_to(labels[:, np.newaxis, np.newaxis, np.newaxis], (30, 32, 32, 1)).astype(np.float32)
+    return data.Dataset("numbered", images, labels, images, labels)
+
+
+def test_an_epoch_holds_each_image_at_most_once_and_whole_batches_only(numbered):
+    for first_epoch in (0, 5):
+        epoch = order(numbered, 0, first_epoch, 4)
+        assert [len(batch) for batch in epoch] == [7] * 4
+        assert len({label for batch in epoch for label in batch}) == 28
+
+
+def test_the_order_depends_on_seed_and_epoch_alone(numbered):
+    assert order(numbered, 3, 0, 12)[8:] == order(numbered, 3, 2, 4)
+    assert order(numbered, 3, 0, 4) != order(numbered, 4, 0, 4)
+    assert order(numbered, 3, 0, 4) != order(numbered, 3, 1, 4)
+
+
+def test_images_keep_their_labels(numbered):
+    for x, y in data.training_batches(numbered, 7, 0, 0).take(5):
+        np.testing.assert_array_equal(x[:, 3, 4, 0], y)

@@ -1,0 +1,113 @@
+"""`python -m recipes.deep_vgg` as a user runs it: in a process of its own, that is killed, interrupted, starved of disk, and started again."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+SMALL = ["--contestants=plain,batch_norm", "--depth=11", "--width=0.03", "--batch_size=400", "--epochs=2", "--dropout=0.3"]
+
+
+def run(*arguments, prelude="", check=True):
+    """Runs the recipe; `prelude` is Python that stands before it in the same process."""
+    code = f"import sys, runpy\nsys.argv = ['deep_vgg', *{list(arguments)!r}]\n{prelude}\nrunpy.run_module('recipes.deep_vgg', run_name='__main__')"
+    process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    if check:
+        assert process.returncode == 0, process.stderr
+    return process
+
+
+# Stands in for a moment: right behind the second checkpoint of the process, whatever follows it not done yet.
+AT_SECOND_CHECKPOINT = """
+from recipes import checkpoint
+save, saved = checkpoint.save, []
+def save_and_strike(*arguments):
+    save(*arguments)
+    saved.append(0)
+    if len(saved) == 2:
+        strike()
+checkpoint.save = save_and_strike
+"""
+KILL = AT_SECOND_CHECKPOINT + "import os, signal\ndef strike():\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+INTERRUPT = AT_SECOND_CHECKPOINT + "import os, signal\ndef strike():\n    os.kill(os.getpid(), signal.SIGINT)\n"
+FULL_DISK = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (40_000, resource.RLIM_INFINITY))"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    path = tmp_path_factory.mktemp("whole")
+    return path, run(*SMALL, f"--workdir={path}")
+
+
+def results(path):
+    return [{name: value for name, value in result.items() if name != "seconds"} for result in json.loads((path / "results.json").read_text())]
+
+
+def test_the_terminal_shows_the_table_and_where_things_are(whole):
+    path, process = whole
+    assert process.stdout.startswith(f"2 runs on digits (1,437 training images), into {path}\n")
+    assert "| contestant   | depth   | initializer    | learning rate   |" in process.stdout
+    assert process.stdout.endswith(
+        f"Report and pictures: {path}/report.md {path}/curves.png {path}/sweep.png\nTensorBoard: tensorboard --logdir {path}/tensorboard\n"
+        if (path / "sweep.png").exists()
+        else f"Report and pictures: {path}/report.md {path}/curves.png\nTensorBoard: tensorboard --logdir {path}/tensorboard\n"
+    )
+    assert process.stderr == ""
+
+
+def test_results_have_what_they_promise(whole):
+    for result in json.loads((whole[0] / "results.json").read_text()):
+        assert {"contestant", "seed", "depth", "initializer", "learning_rate", "test_accuracy", "best_test_accuracy", "verdict", "seconds"} <= result.keys()
+
+
+@pytest.mark.parametrize(("disaster", "code"), [(KILL, -9), (INTERRUPT, 130), (FULL_DISK, 1)])
+def test_the_same_command_goes_on_behind_a_disaster(disaster, code, whole, tmp_path):
+    command = [*SMALL, f"--workdir={tmp_path}"]
+    struck = run(*command, prelude=disaster, check=False)
+    assert struck.returncode == code
+    go_on = f"python -m recipes.deep_vgg --flagfile={tmp_path}/flagfile --workdir={tmp_path}"
+    if disaster is INTERRUPT:
+        assert struck.stdout.endswith(f"Interrupted; nothing up to the last finished epoch is lost. Go on with:\n    {go_on}\n")
+        assert struck.stderr == ""
+    if disaster is FULL_DISK:
+        assert struck.stderr == f"error: {tmp_path} could not be written ([Errno 27] File too large); make room or mend it, then go on with: {go_on}\n"
+        assert not list(tmp_path.rglob("*.tmp"))
+    run(f"--flagfile={tmp_path}/flagfile", f"--workdir={tmp_path}")
+    assert results(tmp_path) == results(whole[0])
+    for checkpoint in tmp_path.rglob("checkpoint.npz"):
+        with np.load(checkpoint) as resumed, np.load(whole[0] / checkpoint.relative_to(tmp_path)) as expected:
+            for name in set(expected.files) - {"about"}:
+                np.testing.assert_allclose(resumed[name], expected[name], rtol=0, atol=1e-6)
+
+
+def test_other_flags_are_refused(whole):
+    process = run(*SMALL, "--seeds=1", f"--workdir={whole[0]}", check=False)
+    assert process.returncode == 1
+    expected = f"error: --workdir={whole[0]} was begun with other flags: --seeds (there [0], now [1]); use those again, or name another folder.\n"
+    assert process.stderr == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--dataset=nowhere"], "error: --dataset=nowhere is neither a known name nor a folder; "),
+        (["--contestants=grown", "--depth=11"], "error: --contestants=grown --depth=11 leaves nothing to train; expected a depth above 11 for grown.\n"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(arguments, complaint, tmp_path):
+    process = run(*arguments, f"--workdir={tmp_path / 'new'}", check=False)
+    assert process.returncode == 1
+    assert process.stderr.startswith(complaint)
+    assert process.stderr.count("\n") == 1
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_word_that_is_no_flag_is_refused():
+    process = subprocess.run([sys.executable, "-m", "recipes.deep_vgg", "batch_norm"], cwd=ROOT, capture_output=True, text=True, env={**os.environ})
+    assert process.returncode == 1
+    assert "'batch_norm' is not a flag; expected --name=value only." in process.stdout + process.stderr

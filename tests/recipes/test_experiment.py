@@ -1,0 +1,222 @@
+"""An experiment: what it leaves in its folder, what it refuses, and its verdicts."""
+
+import json
+import os
+import statistics
+
+import numpy as np
+import pytest
+
+from recipes import experiment, files, plots, report, training
+
+
+@pytest.fixture
+def runs(phases):
+    def make(contestants=("plain", "batch_norm"), learning_rates=(0.01,), seeds=(0,), depth=11):
+        return [
+            experiment.Run(
+                {"contestant": contestant, "depth": depth, "initializer": "he_normal", "learning_rate": rate, "seed": seed}, phases(contestant, depth)
+            )
+            for rate in learning_rates
+            for seed in seeds
+            for contestant in contestants
+        ]
+
+    return make
+
+
+def workdir(path, **flag_values):
+    return experiment.Workdir(path, "deep_vgg", flag_values, "".join(f"--{name}={value}\n" for name, value in flag_values.items()))
+
+
+def test_a_sweep_goes_on_behind_a_run_that_diverges(runs, dataset, settings, tmp_path, capsys):
+    with workdir(tmp_path, epochs=3) as opened:
+        results, curves = experiment.conduct(runs(["plain"], [1e9, 0.01]), dataset, settings, opened, {"contestant": ["plain"]})
+    assert [result["verdict"] == "diverged" for result in results] == [True, False]
+    assert results[0]["test_accuracy"] is None
+    assert results[1]["test_accuracy"] == curves[1][-1]["test_accuracy"]
+    assert results[1]["best_test_accuracy"] == max(record["test_accuracy"] for record in curves[1])
+    assert results == files.read_json(tmp_path / "results.json")
+    shown = capsys.readouterr().out
+    assert "run 1/2 plain 11 he_normal 1000000000.0 0: diverged, " in shown
+    assert "run 2/2 plain 11 he_normal 0.01 0: " in shown
+
+
+def test_what_a_run_leaves(runs, dataset, settings, tmp_path):
+    with workdir(tmp_path, epochs=3) as opened:
+        results, curves = experiment.conduct(runs(["batch_norm"]), dataset, settings, opened, {"contestant": ["batch_norm"]})
+    name = "contestant=batch_norm-depth=11-initializer=he_normal-learning_rate=0.01-seed=0"
+    folder = tmp_path / "runs" / name
+    assert {path.name for path in folder.iterdir()} == {"config.json", "checkpoint.npz", "metrics.jsonl", "result.json"}
+    assert files.read_json(folder / "config.json")["contestant"] == "batch_norm"
+    assert [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()] == curves[0]
+    assert results[0]["steps"] == 9
+    assert results[0]["seconds"] == pytest.approx(sum(record["seconds"] for record in curves[0]), abs=0.06)
+    assert {path.name for path in (tmp_path / "tensorboard" / name).iterdir()} >= {"train", "validation"}
+    assert {path.name for path in tmp_path.iterdir()} == {"config.json", "flagfile", "lock", "results.json", "runs", "tensorboard"}
+
+
+def test_finished_runs_are_not_run_again(runs, dataset, settings, tmp_path, capsys):
+    def conduct():
+        with workdir(tmp_path, epochs=3) as opened:
+            return experiment.conduct(runs(), dataset, settings, opened, {})
+
+    first = conduct()
+    times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("checkpoint.npz")}
+    assert conduct() == first
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("checkpoint.npz")} == times
+    assert capsys.readouterr().out.count("(finished earlier)") == 2
+
+
+def test_a_runs_numbers_do_not_depend_on_its_place_in_the_sweep(runs, dataset, settings, tmp_path):
+    both, alone = runs(["plain", "batch_norm"]), runs(["batch_norm"])
+    with workdir(tmp_path / "both") as opened:
+        results, _ = experiment.conduct(both, dataset, settings, opened, {})
+    with workdir(tmp_path / "alone") as opened:
+        expected, _ = experiment.conduct(alone, dataset, settings, opened, {})
+    assert {**results[1], "seconds": 0} == {**expected[0], "seconds": 0}
+
+
+def refusal(enter):
+    with pytest.raises(experiment.ExperimentError) as caught:
+        enter()
+    return str(caught.value)
+
+
+def test_other_flags_are_refused_by_name(tmp_path):
+    with workdir(tmp_path, epochs=3, seeds=[0], width=0.25):
+        pass
+    message = refusal(workdir(tmp_path, epochs=4, seeds=[0, 1], width=0.25).__enter__)
+    assert message == (
+        f"--workdir={tmp_path} was begun with other flags: --epochs (there 3, now 4), --seeds (there [0], now [0, 1]); use those again, or name another folder."
+    )
+
+
+def test_folders_of_others_are_refused(tmp_path):
+    (tmp_path / "file").touch()
+    expected = f"--workdir={tmp_path}/file is a file; expected a folder, new or of an earlier run of this recipe."
+    assert refusal(workdir(tmp_path / "file").__enter__) == expected
+    expected = f"--workdir={tmp_path} holds files but no config.json, so it is not of this recipe; name a new or an empty folder."
+    assert refusal(workdir(tmp_path).__enter__) == expected
+    with experiment.Workdir(tmp_path / "other", "other_recipe", {}, ""):
+        pass
+    expected = f"--workdir={tmp_path}/other is of the recipe other_recipe, not of deep_vgg; name another folder."
+    assert refusal(workdir(tmp_path / "other").__enter__) == expected
+
+
+def test_a_folder_in_use_is_refused(tmp_path):
+    with workdir(tmp_path):
+        expected = f"--workdir={tmp_path} is in use by another process; wait for it, or name another folder."
+        assert refusal(workdir(tmp_path).__enter__) == expected
+    with workdir(tmp_path):
+        pass
+
+
+def test_a_batch_larger_than_the_data_is_refused(runs, dataset, settings, tmp_path):
+    settings = training.Settings(**{**vars(settings), "batch_size": 51})
+    with workdir(tmp_path) as opened:
+        message = refusal(lambda: experiment.conduct(runs(), dataset, settings, opened, {}))
+    assert message == "--batch_size=51 is more than the 50 training images; choose a smaller one."
+
+
+def test_a_file_is_there_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "file"
+    files.write(path, "old")
+
+    def fail(file):
+        file.write(b"half of the n")
+        raise OSError(28, os.strerror(28))
+
+    with pytest.raises(OSError, match="No space left"):
+        files.write(path, fail)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def record(accuracy):
+    return {"loss": None if accuracy is None else 1.0, "test_accuracy": accuracy}
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "verdict"),
+    [
+        # 20 test images of two classes: chance 0.5, five standard errors of it 0.559.
+        ([0.5, 1.0, 0.5], "stuck at chance"),
+        ([0.5, 1.01], "stuck at chance"),
+        ([0.5, 1.06, 0.5], "learned"),
+        ([1.06, None], "diverged"),
+    ],
+)
+def test_verdicts(accuracies, verdict, dataset):
+    assert dataset.chance_bound == pytest.approx(0.5 + 5 * (0.25 / 20) ** 0.5)
+    assert experiment.verdict([record(accuracy) for accuracy in accuracies], dataset) == verdict
+
+
+def result(contestant, seed, accuracy, best, verdict, learning_rate=0.01):
+    return {
+        "contestant": contestant,
+        "depth": 19,
+        "initializer": "he_normal",
+        "learning_rate": learning_rate,
+        "seed": seed,
+        "test_accuracy": accuracy,
+        "best_test_accuracy": best,
+        "verdict": verdict,
+        "steps": 9,
+        "seconds": 10.0 + seed,
+        "parameters": 12345,
+    }
+
+
+RESULTS = [
+    result("plain", 0, 0.1, 0.2, "stuck at chance"),
+    result("plain", 1, None, 0.4, "diverged"),
+    result("plain", 2, 0.9, 0.9, "learned"),
+    result("batch_norm", 0, 0.8, 0.9, "learned"),
+    result("batch_norm", 1, 0.9, 0.9, "learned"),
+]
+
+
+def cells(row):
+    return [cell.strip() for cell in row.strip("|").split("|")]
+
+
+def test_the_table_has_means_deviations_and_verdicts():
+    header, _, plain, batch_norm = report.table(RESULTS).splitlines()
+    assert "contestant" in cells(header)
+    deviation = statistics.stdev([0.1, 0.9])
+    verdicts = "learned 1/3, stuck at chance 1/3, diverged 1/3"
+    assert cells(plain) == ["plain", "19", "he_normal", "0.01", f"0.500 ± {deviation:.3f} (2 of 3)", "0.500 ± 0.361", verdicts, "11", "12,345"]
+    assert cells(batch_norm)[4:7] == ["0.850 ± 0.071", "0.900 ± 0.000", "learned 2/2"]
+
+
+def test_findings_say_who_learned_under_what():
+    lines = report.findings([*RESULTS, result("plain", 0, 0.1, 0.1, "stuck at chance", 0.1)]).splitlines()
+    assert lines == [
+        "* `plain` learned with some seeds under 1 of 2 (VGG-19, he_normal, 0.01); with no seed under 1 of 2 (VGG-19, he_normal, 0.1).",
+        "* `batch_norm` learned with every seed under 1 of 1 (VGG-19, he_normal, 0.01).",
+    ]
+
+
+def test_a_net_that_forgot_is_named(dataset):
+    config = {"recipe": "deep_vgg", "flags": {"seeds": [0, 1], "data_dir": None}, "machine": experiment.machine()}
+    text = report.markdown("Title", [result("plain", 1, 0.5, 1.0, "learned")], dataset, config, [("a.png", "a picture")], ["A note."])
+    assert "`python -m recipes.deep_vgg --seeds=0,1`" in text
+    assert "Learned, but was back at chance at the end: plain (VGG-19, he_normal, 0.01, seed 1)." in text
+    assert "A note.\n\n" in text
+    assert text.endswith("![a picture](a.png)\n")
+
+
+def test_pictures_show_every_contestant(dataset, tmp_path):
+    steps = [[{"phase": "deep", "step": step, "test_accuracy": result["test_accuracy"]} for step in (3, 6)] for result in RESULTS]
+    steps[0] = [{**steps[0][0], "phase": "shallow"}, steps[0][1]]
+    figure = plots.accuracy_curves(RESULTS, steps, ("plain", "batch_norm"), dataset)
+    (axis,) = figure.axes
+    assert set(axis.get_legend_handles_labels()[1]) == {"plain", "plain, shallow net", "batch_norm"}
+    (mean,) = (line for line in axis.get_lines() if line.get_label() == "batch_norm")
+    np.testing.assert_allclose(mean.get_xydata(), [[3, 0.85], [6, 0.85]])
+    plots.save(figure, tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+    figure = plots.sweep([*RESULTS, result("plain", 0, 0.1, 0.1, "stuck at chance", 0.1)], dataset)
+    shown = [text.get_text() for text in figure.axes[0].texts]
+    assert shown == ["0.500\nlearned 1/3\nstuck at chance 1/3\ndiverged 1/3", "0.900\nlearned 2/2", "0.100\nstuck at chance"]
