@@ -98,7 +98,7 @@ define_list("learning_rates", [0.01], FloatParser(positive=True), "Learning rate
 define_list(
     "initializers", ["glorot_uniform"], InitializerParser(), "How kernels start: glorot_uniform, he_normal, or normal_S: normal with standard deviation S."
 )
-flags.DEFINE_integer("batch_size", 32, "Images an optimizer step.", lower_bound=1)
+flags.DEFINE_integer("batch_size", 64, "Images an optimizer step.", lower_bound=1)
 flags.DEFINE_integer("epochs", 20, "Passes over the training images.", lower_bound=1)
 flags.DEFINE_integer("steps", None, "Optimizer steps; instead of --epochs.", lower_bound=1)
 define_float("momentum", 0.9, "Momentum of SGD.", upper_bound=1.0)

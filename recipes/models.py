@@ -42,16 +42,18 @@ def vgg(depth, input_shape, classes, *, width, kernel_initializer, weight_decay,
 
     Source: Simonyan & Zisserman 2015, sec. 2.1 and table 1; auxiliary classifiers: Szegedy et al. 2015, sec. 5.
     """
-    weights = dict(
-        kernel_initializer=initializer(kernel_initializer),
-        kernel_regularizer=keras.regularizers.L2(weight_decay / 2) if weight_decay else None,
-    )
+    def weights():
+        """A new initializer for each layer: one that is shared would give all kernels of one shape the very same values."""
+        return dict(
+            kernel_initializer=initializer(kernel_initializer),
+            kernel_regularizer=keras.regularizers.L2(weight_decay / 2) if weight_decay else None,
+        )
 
     def scaled(number):
         return max(1, round(number * width))
 
     def convolution(x, filters, size, name):
-        x = keras.layers.Conv2D(scaled(filters), size, padding="same", use_bias=not batch_norm, name=name, **weights)(x)
+        x = keras.layers.Conv2D(scaled(filters), size, padding="same", use_bias=not batch_norm, name=name, **weights())(x)
         if batch_norm:
             x = keras_bn.BatchNormalization(name=f"{name}_batch_normalization")(x)
         return keras.layers.ReLU(name=f"{name}_relu")(x)
@@ -59,9 +61,9 @@ def vgg(depth, input_shape, classes, *, width, kernel_initializer, weight_decay,
     def auxiliary_classifier(x, name):
         x = convolution(x, AUXILIARY_FILTERS, 1, f"{name}_conv")
         x = keras.layers.Flatten(name=f"{name}_flatten")(x)
-        x = keras.layers.Dense(scaled(AUXILIARY_UNITS), activation="relu", name=f"{name}_dense", **weights)(x)
+        x = keras.layers.Dense(scaled(AUXILIARY_UNITS), activation="relu", name=f"{name}_dense", **weights())(x)
         x = keras.layers.Dropout(AUXILIARY_DROPOUT, name=f"{name}_dropout")(x)
-        return keras.layers.Dense(classes, name=f"{name}_logits", **weights)(x)
+        return keras.layers.Dense(classes, name=f"{name}_logits", **weights())(x)
 
     x = inputs = keras.Input(input_shape, name="image")
     auxiliary_logits = []
@@ -73,9 +75,9 @@ def vgg(depth, input_shape, classes, *, width, kernel_initializer, weight_decay,
             auxiliary_logits.append(auxiliary_classifier(x, f"auxiliary{stage}"))
     x = keras.layers.Flatten(name="flatten")(x)
     for place in (1, 2):
-        x = keras.layers.Dense(scaled(DENSE_UNITS), activation="relu", name=f"dense{place}", **weights)(x)
+        x = keras.layers.Dense(scaled(DENSE_UNITS), activation="relu", name=f"dense{place}", **weights())(x)
         x = keras.layers.Dropout(dropout, name=f"dropout{place}")(x)
-    logits = keras.layers.Dense(classes, name="logits", **weights)(x)
+    logits = keras.layers.Dense(classes, name="logits", **weights())(x)
     model = keras.Model(inputs, logits, name=f"vgg{depth}")
     if not auxiliary:
         return model, model

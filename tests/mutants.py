@@ -135,6 +135,12 @@ MUTANTS = {
         "keras.regularizers.L2(weight_decay)",
         ["tests/recipes/test_models.py::test_weight_decay_adds_itself_times_the_kernel_to_the_gradient"],
     ),
+    "one initializer for all layers": (
+        "recipes/models.py",
+        "            kernel_initializer=initializer(kernel_initializer),",
+        "            kernel_initializer=keras.initializers.GlorotUniform(seed=1),",
+        ["tests/recipes/test_models.py::test_no_two_layers_start_with_the_same_values"],
+    ),
     "auxiliary loss not weighted": (
         "recipes/training.py",
         "AUXILIARY_LOSS_WEIGHT = 0.3",

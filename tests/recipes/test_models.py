@@ -69,6 +69,14 @@ def test_initializers_have_the_standard_deviation_that_they_name():
     assert kernel.std() == pytest.approx((2 / 300) ** 0.5, rel=0.01)
 
 
+@pytest.mark.parametrize("name", ["glorot_uniform", "he_normal", "normal_0.1"])
+def test_no_two_layers_start_with_the_same_values(name):
+    model, _ = small(19, kernel_initializer=name)
+    kernels = [layer.kernel.numpy() for layer in layers_of(model, (keras.layers.Conv2D, keras.layers.Dense))]
+    firsts = {kernel.flat[0] for kernel in kernels}
+    assert len(firsts) == len(kernels) == 19
+
+
 def test_growing_copies_four_convolutions_and_the_dense_layers():
     shallow, _ = small(11)
     deep, _ = small(19)
