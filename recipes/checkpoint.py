@@ -1,10 +1,12 @@
 """All that a training consists of, in one file: every variable of the model and of the optimizer, and what has been recorded so far."""
 
 import json
+import zipfile
 
 import numpy as np
 
 from recipes import files
+from recipes.refusal import Refusal
 
 
 def _variables(model):
@@ -29,21 +31,27 @@ def save(path, model, progress):
 
 def read_progress(path):
     """The `progress` that a checkpoint was saved with."""
-    with np.load(path, allow_pickle=False) as file:
-        return json.loads(file["about"].item())["progress"]
+    return json.loads(_read(path)["about"].item())["progress"]
 
 
 def restore(path, model):
     """Sets every variable of `model` and of its optimizer to what the checkpoint holds.
 
     Raises:
-        ValueError: the checkpoint is of another model. Nothing has been assigned then.
+        Refusal: the checkpoint is of another model. Nothing has been assigned then.
     """
     variables = _variables(model)
-    with np.load(path, allow_pickle=False) as file:
-        arrays = [file[name] for name in sorted(set(file.files) - {"about"})]
+    arrays = [array for name, array in sorted(_read(path).items()) if name != "about"]
     found, expected = [array.shape for array in arrays], [tuple(variable.shape) for variable in variables]
     if found != expected:
-        raise ValueError(f"{path} holds {len(found)} variables that do not fit the model's {len(expected)}: delete the file to start that run over.")
+        raise Refusal(f"{path} holds {len(found)} variables that do not fit the model's {len(expected)}: delete it to start that run over.")
     for variable, array in zip(variables, arrays):
         variable.assign(array)
+
+
+def _read(path):
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (EOFError, ValueError, zipfile.BadZipFile) as error:
+        raise Refusal(f"{path} cannot be read ({error}); delete it to start that run over.") from error

@@ -9,14 +9,11 @@ import numpy as np
 import tensorflow as tf
 
 from recipes.flags import DATASETS
+from recipes.refusal import Refusal
 
 IMAGE_SIZE = (32, 32)  # Five poolings need 32 pixels.
 TEST_SHARE = 0.2
 KEYS = ("x_train", "y_train", "x_test", "y_test")
-
-
-class DataError(ValueError):
-    """The data cannot be used; the message names the file, what was found and what is expected."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +57,7 @@ def load(name, data_dir=None):
         `Dataset`.
 
     Raises:
-        DataError: not found, not downloadable, or not of the form expected.
+        Refusal: not found, not downloadable, or not of the form expected.
     """
     if name == "digits":
         source, arrays = "scikit-learn's digits", _digits()
@@ -71,7 +68,7 @@ def load(name, data_dir=None):
     elif hasattr(keras.datasets, name):
         source, arrays = f"keras.datasets.{name}", _download(name, data_dir)
     else:
-        raise DataError(f"--dataset={name} is neither a known name nor a folder; expected {', '.join(DATASETS)} or an existing folder.")
+        raise Refusal(f"--dataset={name} is neither a known name nor a folder; expected {', '.join(DATASETS)} or an existing folder.")
     return _normalised(name, *_checked(source, arrays))
 
 
@@ -95,12 +92,12 @@ def _npz(path):
         with np.load(path, allow_pickle=False) as file:
             missing = [key for key in KEYS if key not in file.files]
             if missing:
-                raise DataError(f"{path} holds {', '.join(sorted(file.files)) or 'nothing'}; expected {', '.join(KEYS)}: add {', '.join(missing)}.")
+                raise Refusal(f"{path} holds {', '.join(sorted(file.files)) or 'nothing'}; expected {', '.join(KEYS)}: add {', '.join(missing)}.")
             return {key: file[key] for key in KEYS}
-    except DataError:
+    except Refusal:
         raise
     except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} cannot be read as .npz without pickle ({error}); expected numpy.savez of {', '.join(KEYS)}: write it anew.") from error
+        raise Refusal(f"{path} cannot be read as .npz without pickle ({error}); expected numpy.savez of {', '.join(KEYS)}: write it anew.") from error
 
 
 def _download(name, data_dir):
@@ -109,7 +106,7 @@ def _download(name, data_dir):
     except Exception as error:  # Whatever urllib, tarfile or the file system raised: the remedy is the same.
         looked_in = f"{data_dir} has no {name}.npz" if data_dir else "--data_dir is not given"
         keys = ", ".join(KEYS)
-        raise DataError(f"{looked_in}, and {name} could not be downloaded ({error}); put {name}.npz with {keys} into a folder for --data_dir.") from error
+        raise Refusal(f"{looked_in}, and {name} could not be downloaded ({error}); put {name}.npz with {keys} into a folder for --data_dir.") from error
     return dict(x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
 
 
@@ -118,12 +115,12 @@ def _folder(path):
     if set(splits) == {"train", "test"}:
         (x_train, y_train, classes), (x_test, y_test, test_classes) = _images(splits["train"]), _images(splits["test"])
         if classes != test_classes:
-            raise DataError(f"{path}/train has the classes {classes}, {path}/test {test_classes}; expected the same sub-folders in both.")
+            raise Refusal(f"{path}/train has the classes {classes}, {path}/test {test_classes}; expected the same sub-folders in both.")
         return dict(x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
     x, y, classes = _images(path)
     rarest = int(np.bincount(y, minlength=len(classes)).min())
     if len(classes) < 2 or rarest < 2:
-        raise DataError(f"{path} has {len(classes)} sub-folders, the smallest with {rarest} images; expected two or more classes with two or more images each.")
+        raise Refusal(f"{path} has {len(classes)} sub-folders, the smallest with {rarest} images; expected two or more classes with two or more images each.")
     return _split(x, y)
 
 
@@ -132,7 +129,7 @@ def _images(path):
         images = keras.utils.image_dataset_from_directory(path, image_size=IMAGE_SIZE, batch_size=None, shuffle=False, verbose=False)
         pairs = list(images.as_numpy_iterator())
     except (ValueError, tf.errors.InvalidArgumentError) as error:
-        raise DataError(f"{path} cannot be read as images ({error}); expected one sub-folder of .png, .jpg, .bmp or .gif files a class.") from error
+        raise Refusal(f"{path} cannot be read as images ({error}); expected one sub-folder of .png, .jpg, .bmp or .gif files a class.") from error
     return np.stack([x for x, _ in pairs]), np.array([y for _, y in pairs]), images.class_names
 
 
@@ -140,7 +137,7 @@ def _checked(source, arrays):
     """The four arrays as float32 (N, H, W, C) and int32 (N,)."""
 
     def refuse(found, expected):
-        raise DataError(f"{source}: {found}; expected {expected}.")
+        raise Refusal(f"{source}: {found}; expected {expected}.")
 
     checked = []
     for split in ("train", "test"):

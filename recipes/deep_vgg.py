@@ -21,6 +21,7 @@ from absl import app, flags
 
 from recipes import files, quiet
 from recipes import flags as shared_flags
+from recipes.refusal import Refusal
 
 CONTESTANTS = ("plain", "grown", "auxiliary", "batch_norm")
 DEPTHS = (11, 13, 16, 19)
@@ -112,7 +113,7 @@ def conduct(settings, flagfile):
     if "grown" in settings["contestants"] and SHALLOW in settings["depth"]:
         notes.append(f"There is no grown net of depth {SHALLOW}: that is the shallow net which the others grow from.")
     if not runs:
-        raise experiment.ExperimentError(f"--contestants=grown --depth={SHALLOW} leaves nothing to train; expected a depth above {SHALLOW} for grown.")
+        raise Refusal(f"--contestants=grown --depth={SHALLOW} leaves nothing to train; expected a depth above {SHALLOW} for grown.")
 
     path = settings["workdir"] or pathlib.Path("runs") / f"deep_vgg-{datetime.datetime.now():%Y-%m-%d-%H%M%S}"
     flag_values = {name: value for name, value in settings.items() if name != "workdir"}
@@ -136,14 +137,14 @@ def main(arguments):
     if len(arguments) > 1:
         raise app.UsageError(f"{arguments[1]!r} is not a flag; expected --name=value only.")
     with quiet.importing():
-        from recipes import data, experiment
+        import tensorflow  # noqa: F401
 
     own = FLAGS.get_key_flags_for_module(sys.modules[__name__])
     flagfile = "".join(f"{flag.serialize()}\n" for flag in own if flag.value is not None and flag.name != "workdir")
     try:
         conduct({flag.name: flag.value for flag in own}, flagfile)
-    except (data.DataError, experiment.ExperimentError) as error:
-        sys.exit(f"error: {error}")
+    except Refusal as refusal:
+        sys.exit(f"error: {refusal}")
 
 
 if __name__ == "__main__":

@@ -17,10 +17,7 @@ from tqdm import tqdm
 import keras_bn
 from keras_bn import summaries
 from recipes import files, training
-
-
-class ExperimentError(Exception):
-    """The experiment cannot be conducted as asked; the message says why and what to do."""
+from recipes.refusal import Refusal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +33,8 @@ class Run:
 
     @property
     def name(self):
-        return "-".join(f"{key}={value}" for key, value in self.hyperparameters.items())
+        """Such as plain-depth19-seed0: values, and where they are numbers what they are of."""
+        return "-".join(value if isinstance(value, str) else f"{name}{value}" for name, value in self.hyperparameters.items())
 
 
 class Workdir:
@@ -55,7 +53,7 @@ class Workdir:
         flagfile: str, the same as lines of --name=value.
 
     Raises:
-        ExperimentError: the folder holds something else, an experiment with other flags (the message names them), or is in use.
+        Refusal: the folder holds something else, an experiment with other flags (the message names them), or is in use.
     """
 
     def __init__(self, path, recipe, flag_values, flagfile):
@@ -66,18 +64,24 @@ class Workdir:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except FileExistsError:
-            raise ExperimentError(f"--workdir={self.path} is a file; expected a folder, new or of an earlier run of this recipe.") from None
+            raise Refusal(f"--workdir={self.path} is a file; expected a folder, new or of an earlier run of this recipe.") from None
+        except OSError as error:
+            raise Refusal(f"--workdir={self.path} cannot be made ({error.strerror}); name a folder that can be written to.") from None
         config_path = self.path / "config.json"
         if config_path.exists():
-            self._compare(files.read_json(config_path))
+            try:
+                config = files.read_json(config_path)
+            except ValueError as error:
+                raise Refusal(f"{config_path} is no JSON ({error}); mend it, or name a new or an empty folder.") from None
+            self._compare(config)
         elif any(path.name != "lock" for path in self.path.iterdir()):
-            raise ExperimentError(f"--workdir={self.path} holds files but no config.json, so it is not of this recipe; name a new or an empty folder.")
+            raise Refusal(f"--workdir={self.path} holds files but no config.json, so it is not of this recipe; name a new or an empty folder.")
         self._lock = open(self.path / "lock", "w")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self._lock.close()
-            raise ExperimentError(f"--workdir={self.path} is in use by another process; wait for it, or name another folder.") from None
+            raise Refusal(f"--workdir={self.path} is in use by another process; wait for it, or name another folder.") from None
         if not config_path.exists():
             files.write(self.path / "flagfile", self.flagfile)
             files.write_json(config_path, {"recipe": self.recipe, "flags": self.flag_values, "machine": machine()})
@@ -88,12 +92,12 @@ class Workdir:
 
     def _compare(self, config):
         if config["recipe"] != self.recipe:
-            raise ExperimentError(f"--workdir={self.path} is of the recipe {config['recipe']}, not of {self.recipe}; name another folder.")
+            raise Refusal(f"--workdir={self.path} is of the recipe {config['recipe']}, not of {self.recipe}; name another folder.")
         before = config["flags"]
         differing = [name for name in {**before, **self.flag_values} if before.get(name) != self.flag_values.get(name)]
         if differing:
             listed = ", ".join(f"--{name} (there {before.get(name)}, now {self.flag_values.get(name)})" for name in differing)
-            raise ExperimentError(f"--workdir={self.path} was begun with other flags: {listed}; use those again, or name another folder.")
+            raise Refusal(f"--workdir={self.path} was begun with other flags: {listed}; use those again, or name another folder.")
 
     @property
     def tensorboard(self):
@@ -141,11 +145,10 @@ def conduct(runs, dataset, settings, workdir, domains):
         best_test_accuracy (None if it did so in its first epoch), verdict, steps, seconds, parameters. A curve is the run's list of records.
     """
     if not settings.steps_per_epoch(dataset):
-        raise ExperimentError(f"--batch_size={settings.batch_size} is more than the {len(dataset.y_train)} training images; choose a smaller one.")
+        raise Refusal(f"--batch_size={settings.batch_size} is more than the {len(dataset.y_train)} training images; choose a smaller one.")
     results, curves = [], []
     _write_hparams_layout(workdir, domains)
-    steps = settings.steps_per_phase(dataset)
-    with _Progress(runs, steps) as progress:
+    with _Progress(runs, settings.steps_per_phase(dataset), settings.epochs_per_phase(dataset)) as progress:
         for place, run in enumerate(runs, start=1):
             folder = workdir.path / "runs" / run.name
             folder.mkdir(parents=True, exist_ok=True)
@@ -175,7 +178,7 @@ def resumable(workdir):
         print(f"\nInterrupted; nothing up to the last finished epoch is lost. Go on with:\n    {go_on}", flush=True)
         sys.exit(130)
     except (OSError, tf.errors.OpError) as error:
-        raise ExperimentError(f"{workdir.path} could not be written ({error}); make room or mend it, then go on with: {go_on}") from error
+        raise Refusal(f"{workdir.path} could not be read or written ({error}); make room or mend it, then go on with: {go_on}") from error
 
 
 def read_records(folder):
@@ -240,8 +243,8 @@ def _described(result):
 class _Progress:
     """The terminal: which run of how many, its epoch, the time left; one line stays for every run that is done."""
 
-    def __init__(self, runs, steps_per_phase):
-        self.runs, self.steps_per_phase = runs, steps_per_phase
+    def __init__(self, runs, steps_per_phase, epochs_per_phase):
+        self.runs, self.steps_per_phase, self.epochs_per_phase = runs, steps_per_phase, epochs_per_phase
         self.live = sys.stdout.isatty()  # A file or a pipe gets a line now and then.
 
     def __enter__(self):
@@ -252,7 +255,7 @@ class _Progress:
             file=sys.stdout,
             dynamic_ncols=True,
             mininterval=0.2 if self.live else 30,
-            bar_format="{percentage:3.0f}% |{bar:20}| {desc} [{elapsed} gone, {remaining} left]",
+            bar_format="{percentage:3.0f}% |{bar:20}| {elapsed} gone, {remaining} left, {desc}",
         )
         return self
 
@@ -260,18 +263,24 @@ class _Progress:
         self.bar.close()
 
     def begin(self, place, run):
-        self.title = f"run {place}/{len(self.runs)} {run.hyperparameters['contestant']}"
-        self.label = f"run {place}/{len(self.runs)} {' '.join(str(value) for value in run.hyperparameters.values())}"
+        self.place, self.name = f"run {place}/{len(self.runs)}", run.name
         self.end_of_run = sum(len(earlier.phases) for earlier in self.runs[:place]) * self.steps_per_phase
-        self.bar.set_description_str(self.title, refresh=self.live)
+        self.bar.set_description_str(f"{self.place}: {self.name}", refresh=self.live)
 
-    def steps(self, number):
-        self.bar.update(number)
+    def step(self):
+        self.bar.update()
+
+    def skip(self, number):
+        """Steps that are not taken now: they count as done, but not for the speed that the time left is reckoned by."""
+        self.bar.initial += number
+        self.bar.last_print_n += number
+        self.bar.n += number
 
     def epoch(self, record):
         reached = "diverged" if record["loss"] is None else f"test accuracy {record['test_accuracy']:.3f}"
-        self.bar.set_description_str(f"{self.title} {record['phase']} epoch {record['epoch']}, {reached}", refresh=self.live)
+        epoch = f"{record['phase']} net, epoch {record['epoch']}/{self.epochs_per_phase}"
+        self.bar.set_description_str(f"{self.place}, {epoch}, {reached}: {self.name}", refresh=self.live)
 
     def end(self, outcome):
-        self.bar.update(self.end_of_run - self.bar.n)  # Steps that a diverged or an already finished run does not take.
-        self.bar.write(f"{self.label}: {outcome}", file=sys.stdout)
+        self.skip(self.end_of_run - self.bar.n)  # What a diverged or an already finished run does not take.
+        self.bar.write(f"{self.place}: {self.name}: {outcome}", file=sys.stdout)

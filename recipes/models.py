@@ -42,6 +42,7 @@ def vgg(depth, input_shape, classes, *, width, kernel_initializer, weight_decay,
 
     Source: Simonyan & Zisserman 2015, sec. 2.1 and table 1; auxiliary classifiers: Szegedy et al. 2015, sec. 5.
     """
+
     def weights():
         """A new initializer for each layer: one that is shared would give all kernels of one shape the very same values."""
         return dict(

@@ -39,7 +39,7 @@ def accuracy_curves(results, curves, contestants, dataset):
     """
     panels = {}
     for result, records in zip(results, curves):
-        where = f"VGG-{result['depth']}, {result['initializer']}, learning rate {result['learning_rate']:g}"
+        where = f"VGG-{result['depth']}, {result['initializer']}, learning rate {result['learning_rate']}"
         panels.setdefault(where, {}).setdefault(result["contestant"], []).append(records)
     columns = min(PANEL_COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
@@ -94,7 +94,7 @@ def sweep(results, dataset):
     cells = {}
     for key, group in report.grouped(results).items():
         key = dict(key)
-        cells[f"{key['contestant']}, VGG-{key['depth']}", f"{key['initializer']}\nlearning rate {key['learning_rate']:g}"] = group
+        cells[f"{key['contestant']}, VGG-{key['depth']}", f"{key['initializer']}\nlearning rate {key['learning_rate']}"] = group
     rows, columns = (list(dict.fromkeys(names)) for names in zip(*cells))
     figure, axis = plt.subplots(figsize=(2.2 + 1.6 * len(columns), 1.6 + 0.75 * len(rows)), layout="constrained")
     values = np.full((len(rows), len(columns)), np.nan)

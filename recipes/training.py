@@ -47,6 +47,10 @@ class Settings:
     def steps_per_phase(self, dataset):
         return self.steps or self.epochs * self.steps_per_epoch(dataset)
 
+    def epochs_per_phase(self, dataset):
+        """The last one is cut short where `steps` end within it."""
+        return math.ceil(self.steps_per_phase(dataset) / self.steps_per_epoch(dataset))
+
 
 def train(phases, dataset, settings, *, seed, learning_rate, folder, log_dir, progress):
     """Trains through all phases with SGD; goes on from the checkpoint in `folder` if there is one.
@@ -59,7 +63,8 @@ def train(phases, dataset, settings, *, seed, learning_rate, folder, log_dir, pr
         learning_rate: of SGD.
         folder: the run's, existing: gets checkpoint.npz and metrics.jsonl.
         log_dir: gets the TensorBoard runs `train` and `validation`.
-        progress: is told of it: `progress.steps(number)` after optimizer steps, `progress.epoch(record)` after an epoch.
+        progress: is told of it: `progress.step()` after an optimizer step, `progress.epoch(record)` after an epoch, `progress.skip(number)` of the steps
+            that an earlier call has made.
 
     Returns:
         (records, model). records: one dict an epoch with the keys phase, epoch (from 1), step (optimizer steps so far, of all phases), seconds, loss (with
@@ -79,7 +84,7 @@ def train(phases, dataset, settings, *, seed, learning_rate, folder, log_dir, pr
             _compile(training_model, learning_rate, settings)
             if records and phase.name == reached:
                 checkpoint.restore(path, training_model)
-                progress.steps(records[-1]["step"])
+                progress.skip(records[-1]["step"])
             if not diverged(records):
                 _fit(training_model, dataset, settings, seed, _Watch(phase.name, settings.steps_per_phase(dataset), log, path, progress))
     return records, model
@@ -109,7 +114,7 @@ def _compile(model, learning_rate, settings):
 
 
 def _fit(model, dataset, settings, seed, watch):
-    steps_per_epoch, last_step = settings.steps_per_epoch(dataset), settings.steps_per_phase(dataset)
+    steps_per_epoch = settings.steps_per_epoch(dataset)
     first_epoch = math.ceil(int(model.optimizer.iterations.numpy()) / steps_per_epoch)
 
     def labelled(x, y):
@@ -120,7 +125,7 @@ def _fit(model, dataset, settings, seed, watch):
         data.training_batches(dataset, settings.batch_size, seed, first_epoch).map(labelled),
         validation_data=test.map(labelled),
         initial_epoch=first_epoch,
-        epochs=math.ceil(last_step / steps_per_epoch),
+        epochs=settings.epochs_per_phase(dataset),
         steps_per_epoch=steps_per_epoch,
         callbacks=[watch],
         shuffle=False,
@@ -145,7 +150,7 @@ class _Watch(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         self.step += 1
-        self.progress.steps(1)
+        self.progress.step()
         if self.step == self.last_step or not math.isfinite(logs["loss"]):
             self.model.stop_training = True
 

@@ -6,6 +6,7 @@ import pytest
 import sklearn.datasets
 
 from recipes import data
+from recipes.refusal import Refusal
 
 
 def arrays(rng, **replaced):
@@ -83,7 +84,7 @@ def test_a_folder_that_is_split_already(tmp_path, rng):
 
 
 def refusal(name, data_dir=None):
-    with pytest.raises(data.DataError) as caught:
+    with pytest.raises(Refusal) as caught:
         data.load(name, data_dir)
     return str(caught.value)
 

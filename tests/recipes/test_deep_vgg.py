@@ -75,7 +75,7 @@ def test_the_same_command_goes_on_behind_a_disaster(disaster, code, whole, tmp_p
         assert struck.stdout.endswith(f"Interrupted; nothing up to the last finished epoch is lost. Go on with:\n    {go_on}\n")
         assert struck.stderr == ""
     if disaster is FULL_DISK:
-        assert struck.stderr == f"error: {tmp_path} could not be written ([Errno 27] File too large); make room or mend it, then go on with: {go_on}\n"
+        assert struck.stderr == f"error: {tmp_path} could not be read or written ([Errno 27] File too large); make room or mend it, then go on with: {go_on}\n"
         assert not list(tmp_path.rglob("*.tmp"))
     run(f"--flagfile={tmp_path}/flagfile", f"--workdir={tmp_path}")
     assert results(tmp_path) == results(whole[0])

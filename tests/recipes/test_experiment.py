@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from recipes import experiment, files, plots, report, training
+from recipes.refusal import Refusal
 
 
 @pytest.fixture
@@ -38,14 +39,14 @@ def test_a_sweep_goes_on_behind_a_run_that_diverges(runs, dataset, settings, tmp
     assert results[1]["best_test_accuracy"] == max(record["test_accuracy"] for record in curves[1])
     assert results == files.read_json(tmp_path / "results.json")
     shown = capsys.readouterr().out
-    assert "run 1/2 plain 11 he_normal 1000000000.0 0: diverged, " in shown
-    assert "run 2/2 plain 11 he_normal 0.01 0: " in shown
+    assert "run 1/2: plain-depth11-he_normal-learning_rate1000000000.0-seed0: diverged, " in shown
+    assert "run 2/2: plain-depth11-he_normal-learning_rate0.01-seed0: " in shown
 
 
 def test_what_a_run_leaves(runs, dataset, settings, tmp_path):
     with workdir(tmp_path, epochs=3) as opened:
         results, curves = experiment.conduct(runs(["batch_norm"]), dataset, settings, opened, {"contestant": ["batch_norm"]})
-    name = "contestant=batch_norm-depth=11-initializer=he_normal-learning_rate=0.01-seed=0"
+    name = "batch_norm-depth11-he_normal-learning_rate0.01-seed0"
     folder = tmp_path / "runs" / name
     assert {path.name for path in folder.iterdir()} == {"config.json", "checkpoint.npz", "metrics.jsonl", "result.json"}
     assert files.read_json(folder / "config.json")["contestant"] == "batch_norm"
@@ -78,7 +79,7 @@ def test_a_runs_numbers_do_not_depend_on_its_place_in_the_sweep(runs, dataset, s
 
 
 def refusal(enter):
-    with pytest.raises(experiment.ExperimentError) as caught:
+    with pytest.raises(Refusal) as caught:
         enter()
     return str(caught.value)
 
@@ -102,6 +103,17 @@ def test_folders_of_others_are_refused(tmp_path):
         pass
     expected = f"--workdir={tmp_path}/other is of the recipe other_recipe, not of deep_vgg; name another folder."
     assert refusal(workdir(tmp_path / "other").__enter__) == expected
+
+
+def test_a_config_that_is_broken_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text("{")
+    message = refusal(workdir(tmp_path).__enter__)
+    assert message.startswith(f"{tmp_path}/config.json is no JSON (")
+    assert message.endswith("); mend it, or name a new or an empty folder.")
+
+
+def test_a_folder_that_cannot_be_made_is_refused():
+    assert refusal(workdir("/proc/new").__enter__) == "--workdir=/proc/new cannot be made (No such file or directory); name a folder that can be written to."
 
 
 def test_a_folder_in_use_is_refused(tmp_path):

@@ -10,6 +10,7 @@ from tensorboard.backend.event_processing import event_accumulator
 
 from keras_bn import summaries
 from recipes import checkpoint, training
+from recipes.refusal import Refusal
 
 
 class KilledError(Exception):
@@ -22,8 +23,11 @@ class Progress:
     def __init__(self, kill_after=None):
         self.number, self.records, self.kill_after = 0, [], kill_after
 
-    def steps(self, number):
+    def skip(self, number):
         self.number += number
+
+    def step(self):
+        self.number += 1
         if self.number == self.kill_after:
             raise KilledError
 
@@ -162,9 +166,19 @@ def test_a_checkpoint_of_another_model_is_refused_and_nothing_assigned(train, ph
     training._compile(other, 0.01, settings)
     before = [variable.numpy() for variable in other.variables]
     path = tmp_path / "run" / "checkpoint.npz"
-    with pytest.raises(ValueError, match="do not fit") as caught:
+    with pytest.raises(Refusal, match="do not fit") as caught:
         checkpoint.restore(path, other)
     assert str(caught.value).startswith(f"{path} holds ")
-    assert str(caught.value).endswith("delete the file to start that run over.")
+    assert str(caught.value).endswith("delete it to start that run over.")
     for variable, value in zip(other.variables, before):
         np.testing.assert_array_equal(variable, value)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\3\4 broken"])
+def test_a_checkpoint_that_is_broken_is_refused(content, tmp_path):
+    path = tmp_path / "checkpoint.npz"
+    path.write_bytes(content)
+    with pytest.raises(Refusal) as caught:
+        checkpoint.read_progress(path)
+    assert str(caught.value).startswith(f"{path} cannot be read (")
+    assert str(caught.value).endswith("); delete it to start that run over.")

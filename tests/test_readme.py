@@ -1,0 +1,37 @@
+"""What the README shows runs."""
+
+import pathlib
+import re
+import shlex
+
+import keras
+from absl import flags
+
+import keras_bn
+from recipes import deep_vgg  # noqa: F401  (defines the flags)
+
+README = (pathlib.Path(__file__).parents[1] / "README.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def test_the_lines_with_the_layer_run(tmp_path, monkeypatch):
+    (code,) = blocks("python")
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    assert [type(layer) for layer in keras.models.load_model("model.keras").layers].count(keras_bn.BatchNormalization) == 2
+
+
+def test_there_are_two_set_up_lines_that_start_from_nothing():
+    (lines,) = blocks("")
+    main_job, suite = lines.strip().splitlines()
+    for line, extra, last in ((main_job, "recipes", "recipes.deep_vgg"), (suite, "test", "pytest")):
+        assert line == f"python3 -m venv .venv && .venv/bin/pip install -e '.[{extra}]' && .venv/bin/python -m {last}"
+
+
+def test_flags_that_are_shown_exist():
+    for options in re.findall(r"`(--\w+=[^`]*)`", README):
+        flags.FLAGS(["deep_vgg", *shlex.split(options)])
+    flags.FLAGS(["deep_vgg"])
