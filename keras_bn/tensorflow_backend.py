@@ -12,6 +12,8 @@ def require():
 
         backend = keras.backend.backend()
     except ImportError as error:  # `import keras` itself fails where its backend is chosen but not installed.
+        if error.name in ("keras", "tensorflow"):
+            raise
         chosen = os.environ.get("KERAS_BACKEND", "as in ~/.keras/keras.json")
         raise ImportError(f"keras_bn needs Keras on TensorFlow, but Keras (backend: {chosen}) could not be imported ({error}): {REMEDY}") from error
     if backend != "tensorflow":

@@ -1,5 +1,6 @@
 """All that a training consists of, in one file: every variable of the model and of the optimizer, and what has been recorded so far."""
 
+import contextlib
 import json
 import zipfile
 
@@ -25,13 +26,14 @@ def save(path, model, progress):
     """
     variables = _variables(model)
     arrays = {f"{place:04d}": variable.numpy() for place, variable in enumerate(variables)}
-    about = json.dumps({"paths": [variable.path for variable in variables], "progress": progress}, allow_nan=False)
-    files.write(path, lambda file: np.savez(file, about=np.array(about), **arrays))
+    progress = np.array(json.dumps(progress, allow_nan=False))
+    files.write(path, lambda file: np.savez(file, progress=progress, **arrays))
 
 
 def read_progress(path):
     """The `progress` that a checkpoint was saved with."""
-    return json.loads(_read(path)["about"].item())["progress"]
+    with _opened(path) as file:
+        return json.loads(file["progress"].item())
 
 
 def restore(path, model):
@@ -41,7 +43,8 @@ def restore(path, model):
         Refusal: the checkpoint is of another model. Nothing has been assigned then.
     """
     variables = _variables(model)
-    arrays = [array for name, array in sorted(_read(path).items()) if name != "about"]
+    with _opened(path) as file:
+        arrays = [file[name] for name in sorted(file.files) if name != "progress"]
     found, expected = [array.shape for array in arrays], [tuple(variable.shape) for variable in variables]
     if found != expected:
         raise Refusal(f"{path} holds {len(found)} variables that do not fit the model's {len(expected)}: delete it to start that run over.")
@@ -49,9 +52,10 @@ def restore(path, model):
         variable.assign(array)
 
 
-def _read(path):
+@contextlib.contextmanager
+def _opened(path):
     try:
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (EOFError, ValueError, zipfile.BadZipFile) as error:
+            yield file
+    except (EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise Refusal(f"{path} cannot be read ({error}); delete it to start that run over.") from error

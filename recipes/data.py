@@ -3,9 +3,11 @@
 import dataclasses
 import pathlib
 import zipfile
+import zlib
 
 import keras
 import numpy as np
+import scipy.stats
 import tensorflow as tf
 
 from recipes.flags import DATASETS
@@ -41,8 +43,17 @@ class Dataset:
 
     @property
     def chance_bound(self):
-        """A test accuracy up to which a net may be said to be at chance: `chance` and five standard errors, which also covers choosing the best epoch."""
-        return self.chance + 5 * (self.chance * (1 - self.chance) / len(self.y_test)) ** 0.5
+        """The largest test accuracy that a net may have and still be said to be at chance.
+
+        Guessing with the success probability `chance` exceeds it once in 100,000 times (binomial), which also covers choosing the best of many epochs.
+        """
+        return float(scipy.stats.binom.isf(1e-5, len(self.y_test), self.chance) / len(self.y_test))
+
+    @property
+    def described(self):
+        """What tells this data from other data of the same name, JSON-able."""
+        sums = [zlib.crc32(np.ascontiguousarray(array)) for array in (self.x_train, self.y_train, self.x_test, self.y_test)]
+        return {"training images": len(self.y_train), "test images": len(self.y_test), "checksum": "".join(f"{value:08x}" for value in sums)}
 
 
 def load(name, data_dir=None):
@@ -61,12 +72,14 @@ def load(name, data_dir=None):
     """
     if name == "digits":
         source, arrays = "scikit-learn's digits", _digits()
-    elif pathlib.Path(name).is_dir():
-        source, arrays = f"{name}", _folder(pathlib.Path(name))
-    elif hasattr(keras.datasets, name) and data_dir is not None and (path := pathlib.Path(data_dir) / f"{name}.npz").exists():
-        source, arrays = str(path), _npz(path)
-    elif hasattr(keras.datasets, name):
-        source, arrays = f"keras.datasets.{name}", _download(name, data_dir)
+    elif name in DATASETS:
+        path = pathlib.Path(data_dir).expanduser() / f"{name}.npz" if data_dir else None
+        if path and path.exists():
+            source, arrays = str(path), _npz(path)
+        else:
+            source, arrays = f"keras.datasets.{name}", _download(name, data_dir)
+    elif (folder := pathlib.Path(name).expanduser()).is_dir():
+        source, arrays = str(folder), _folder(folder)
     else:
         raise Refusal(f"--dataset={name} is neither a known name nor a folder; expected {', '.join(DATASETS)} or an existing folder.")
     return _normalised(name, *_checked(source, arrays))
@@ -111,9 +124,11 @@ def _download(name, data_dir):
 
 
 def _folder(path):
-    splits = {split.name: split for split in path.iterdir() if split.is_dir()}
-    if set(splits) == {"train", "test"}:
-        (x_train, y_train, classes), (x_test, y_test, test_classes) = _images(splits["train"]), _images(splits["test"])
+    names = {found.name for found in path.iterdir() if found.is_dir() and not found.name.startswith(".")}
+    if "train" in names:
+        if names != {"train", "test"}:
+            raise Refusal(f"{path} holds the folders {', '.join(sorted(names))}; expected train and test alone, or one folder a class.")
+        (x_train, y_train, classes), (x_test, y_test, test_classes) = _images(path / "train"), _images(path / "test")
         if classes != test_classes:
             raise Refusal(f"{path}/train has the classes {classes}, {path}/test {test_classes}; expected the same sub-folders in both.")
         return dict(x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
@@ -126,7 +141,7 @@ def _folder(path):
 
 def _images(path):
     try:
-        images = keras.utils.image_dataset_from_directory(path, image_size=IMAGE_SIZE, batch_size=None, shuffle=False, verbose=False)
+        images = keras.utils.image_dataset_from_directory(path, image_size=IMAGE_SIZE, interpolation="area", batch_size=None, shuffle=False, verbose=False)
         pairs = list(images.as_numpy_iterator())
     except (ValueError, tf.errors.InvalidArgumentError) as error:
         raise Refusal(f"{path} cannot be read as images ({error}); expected one sub-folder of .png, .jpg, .bmp or .gif files a class.") from error
@@ -174,7 +189,7 @@ def _normalised(name, x_train, y_train, x_test, y_test):
     x_train, x_test = _coloured(_resized(x_train)), _coloured(_resized(x_test))
     mean = x_train.mean(axis=(0, 1, 2), dtype=np.float64)
     deviation = x_train.std(axis=(0, 1, 2), dtype=np.float64)
-    deviation[deviation == 0] = 1.0  # A channel that is constant carries nothing; it becomes 0.
+    deviation[deviation <= 1e-6 * abs(mean)] = 1.0  # A channel that is constant but for rounding carries nothing; it becomes 0.
 
     def normalise(x):
         x -= mean.astype(np.float32)

@@ -15,6 +15,7 @@ Source: Simonyan & Zisserman 2015 (the nets, growing), Szegedy et al. 2015 (auxi
 import datetime
 import itertools
 import pathlib
+import shlex
 import sys
 
 from absl import app, flags
@@ -99,10 +100,12 @@ def conduct(settings, flagfile):
         flagfile: str, the same flags as lines of --name=value, without --workdir.
     """
     # Not at the top of the file: --help and a mistyped flag need not wait for TensorFlow.
-    from recipes import data, experiment, plots, report, training
+    from recipes import data, experiment, machine, plots, report, training, workdir
 
     dataset = data.load(settings["dataset"], settings["data_dir"])
     training_settings = training.Settings(**{name: settings[name] for name in ("batch_size", "epochs", "steps", "momentum", "jit_compile")})
+    if settings["batch_size"] > len(dataset.y_train):
+        raise Refusal(f"--batch_size={settings['batch_size']} is more than the {len(dataset.y_train)} training images; choose a smaller one.")
     axes = {"depth": settings["depth"], "initializer": settings["initializers"], "learning_rate": settings["learning_rates"], "seed": settings["seeds"]}
     runs = [
         experiment.Run({"contestant": contestant, **dict(zip(axes, values))}, phases(contestant, *values[:2], dataset, settings))
@@ -115,22 +118,28 @@ def conduct(settings, flagfile):
     if not runs:
         raise Refusal(f"--contestants=grown --depth={SHALLOW} leaves nothing to train; expected a depth above {SHALLOW} for grown.")
 
-    path = settings["workdir"] or pathlib.Path("runs") / f"deep_vgg-{datetime.datetime.now():%Y-%m-%d-%H%M%S}"
-    flag_values = {name: value for name, value in settings.items() if name != "workdir"}
-    with experiment.Workdir(path, "deep_vgg", flag_values, flagfile) as workdir:
-        print(f"{len(runs)} runs on {dataset.name} ({len(dataset.y_train):,} training images), into {workdir.path}", flush=True)
-        with experiment.resumable(workdir):
-            results, curves = experiment.conduct(runs, dataset, training_settings, workdir, {"contestant": settings["contestants"], **axes})
-            pictures = [("curves.png", "test accuracy over optimizer steps")]
-            plots.save(plots.accuracy_curves(results, curves, CONTESTANTS, dataset), workdir.path / "curves.png")
+    folder = workdir.Workdir(
+        pathlib.Path(settings["workdir"] or f"runs/deep_vgg-{datetime.datetime.now():%Y-%m-%d-%H%M%S}").expanduser(),
+        recipe="deep_vgg",
+        flags={name: value for name, value in settings.items() if name != "workdir"},
+        flagfile=flagfile,
+        data=dataset.described,
+        machine=machine.described(),
+    )
+    with folder:
+        print(f"{len(runs)} runs on {dataset.name} ({len(dataset.y_train):,} training images) with {machine.device()}, into {folder.path}", flush=True)
+        with folder.resumable():
+            results, curves = experiment.conduct(runs, dataset, training_settings, folder, {"contestant": settings["contestants"], **axes})
+            pictures = {"curves.png": ("test accuracy over optimizer steps", plots.accuracy_curves(results, curves, CONTESTANTS, dataset))}
             if len(report.grouped(results)) > len(settings["contestants"]):
-                pictures.append(("sweep.png", "best test accuracy of every combination"))
-                plots.save(plots.sweep(results, dataset), workdir.path / "sweep.png")
-            text = report.markdown("VGG, plain and rescued", results, dataset, workdir.config, pictures, notes)
-            files.write(workdir.path / "report.md", text)
+                pictures["sweep.png"] = ("best test accuracy of every combination", plots.sweep(results, dataset))
+            for name, (_, figure) in pictures.items():
+                plots.save(figure, folder.path / name)
+            shown = [(name, what) for name, (what, _) in pictures.items()]
+            files.write(folder.path / "report.md", report.markdown("VGG, plain and rescued", results, dataset, folder.config, shown, notes))
         print("", report.table(results), report.findings(results), *notes, sep="\n\n", end="\n\n")
-        print("Report and pictures:", *(workdir.path / name for name in ("report.md", *(name for name, _ in pictures))))
-        print(f"TensorBoard: tensorboard --logdir {workdir.tensorboard}")
+        print("Report and pictures:", *(folder.path / name for name in ("report.md", *pictures)))
+        print(f"TensorBoard: tensorboard --logdir {shlex.quote(str(folder.tensorboard))}")
 
 
 def main(arguments):

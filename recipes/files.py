@@ -4,6 +4,13 @@ import json
 import os
 import pathlib
 
+TEMPORARY = ".tmp"
+
+
+def is_temporary(path):
+    """Whether a file is what a killed `write` has left."""
+    return path.name.startswith(".") and path.name.endswith(TEMPORARY)
+
 
 def write(path, content):
     """Writes a file under a temporary name and renames it: whoever reads `path`, also after a kill or on a full disk, finds the old content or the new.
@@ -13,7 +20,7 @@ def write(path, content):
         content: str, bytes, or a function that is handed the open binary file to write into.
     """
     path = pathlib.Path(path)
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f".{path.name}{TEMPORARY}")
     try:
         with open(temporary, "wb") as file:
             if callable(content):

@@ -39,7 +39,7 @@ def accuracy_curves(results, curves, contestants, dataset):
     """
     panels = {}
     for result, records in zip(results, curves):
-        where = f"VGG-{result['depth']}, {result['initializer']}, learning rate {result['learning_rate']}"
+        where = report.described((name, result[name]) for name in result if name not in (*report.MEASURED, "seed", "contestant"))
         panels.setdefault(where, {}).setdefault(result["contestant"], []).append(records)
     columns = min(PANEL_COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
@@ -63,7 +63,8 @@ def accuracy_curves(results, curves, contestants, dataset):
 
 
 def _draw_contestant(axis, seeds, contestant, colour):
-    last_phase = seeds[0][-1]["phase"]
+    phases = list(dict.fromkeys(record["phase"] for records in seeds for record in records))
+    last_phase = phases[-1]
     for records in seeds:
         for phase in dict.fromkeys(record["phase"] for record in records):
             points = [(record["step"], record["test_accuracy"]) for record in records if record["phase"] == phase and record["test_accuracy"] is not None]
@@ -75,7 +76,7 @@ def _draw_contestant(axis, seeds, contestant, colour):
     for records in seeds:
         for record in records:
             means.setdefault((record["phase"], record["step"]), []).append(record["test_accuracy"])
-    for phase in dict.fromkeys(phase for phase, _ in means):
+    for phase in phases:
         points = [(step, np.mean(values)) for (of, step), values in means.items() if of == phase and len(values) == len(seeds) and None not in values]
         label = contestant if phase == last_phase else f"{contestant}, {phase} net"
         axis.plot(*(zip(*points) if points else ([], [])), color=colour, linewidth=2.2, linestyle="-" if phase == last_phase else "--", label=label)
@@ -93,8 +94,8 @@ def sweep(results, dataset):
     """
     cells = {}
     for key, group in report.grouped(results).items():
-        key = dict(key)
-        cells[f"{key['contestant']}, VGG-{key['depth']}", f"{key['initializer']}\nlearning rate {key['learning_rate']}"] = group
+        row, column = (tuple((name, value) for name, value in key if (name in ("contestant", "depth")) == of_row) for of_row in (True, False))
+        cells[report.described(row), report.described(column).replace(", ", "\n")] = group
     rows, columns = (list(dict.fromkeys(names)) for names in zip(*cells))
     figure, axis = plt.subplots(figsize=(2.2 + 1.6 * len(columns), 1.6 + 0.75 * len(rows)), layout="constrained")
     values = np.full((len(rows), len(columns)), np.nan)

@@ -1,10 +1,15 @@
 """What an experiment found, in words: the table, and what learned under what."""
 
+import shlex
 import statistics
 
 from tabulate import tabulate
 
 VERDICTS = ("learned", "stuck at chance", "diverged")
+
+
+# What of a result was measured; the rest are the hyperparameters.
+MEASURED = ("test_accuracy", "best_test_accuracy", "verdict", "steps", "seconds", "parameters")
 
 
 def grouped(results):
@@ -15,9 +20,14 @@ def grouped(results):
     """
     groups = {}
     for result in results:
-        key = tuple((name, result[name]) for name in ("contestant", "depth", "initializer", "learning_rate"))
+        key = tuple((name, value) for name, value in result.items() if name not in (*MEASURED, "seed"))
         groups.setdefault(key, []).append(result)
     return groups
+
+
+def described(key):
+    """Some (hyperparameter, value) in words: "depth 19, he_normal, learning rate 0.01"."""
+    return ", ".join(value if isinstance(value, str) else f"{name.replace('_', ' ')} {value}" for name, value in key)
 
 
 def table(results):
@@ -56,7 +66,7 @@ def findings(results):
         (_, contestant), *rest = key
         learned = sum(result["verdict"] == "learned" for result in group)
         outcome = "every seed" if learned == len(group) else "some seeds" if learned else "no seed"
-        combinations.setdefault(contestant, {}).setdefault(outcome, []).append("VGG-{}, {}, {}".format(*(value for _, value in rest)))
+        combinations.setdefault(contestant, {}).setdefault(outcome, []).append(described(rest))
     lines = []
     for contestant, outcomes in combinations.items():
         total = sum(len(listed) for listed in outcomes.values())
@@ -77,9 +87,9 @@ def markdown(title, results, dataset, config, pictures, notes=()):
         notes: sentences about what was left out.
     """
     machine = config["machine"]
-    flags = " ".join(f"--{name}={_flag(value)}" for name, value in config["flags"].items() if value is not None)
+    flags = " ".join(shlex.quote(f"--{name}={_flag(value)}") for name, value in config["flags"].items() if value is not None)
     collapsed = [
-        f"{result['contestant']} (VGG-{result['depth']}, {result['initializer']}, {result['learning_rate']}, seed {result['seed']})"
+        described((name, value) for name, value in result.items() if name not in MEASURED)
         for result in results
         if result["verdict"] == "learned" and result["test_accuracy"] <= dataset.chance_bound
     ]
@@ -97,8 +107,9 @@ def markdown(title, results, dataset, config, pictures, notes=()):
     legend = (
         "Accuracies are on the test images, mean ± standard deviation over the seeds; the best is the largest of all epochs, so it is chosen on those very "
         "images. A seed has diverged if its loss stopped being finite; it has no test accuracy then. It is stuck at chance if its best test accuracy is at "
-        f"most {dataset.chance_bound:.3f}: what always naming the most frequent class gives, {dataset.chance:.3f}, and five standard errors of it. Otherwise "
-        "it learned. Seconds are of training and evaluation, mean over the seeds; a grown net's include its shallow net."
+        f"most {dataset.chance_bound:.3f}, which guessing exceeds once in 100,000 times: always naming the most frequent class gives {dataset.chance:.3f}. "
+        "Otherwise it learned. (In its first hundred steps a normalised net's test accuracy lags behind what it has learned, since its moving statistics keep "
+        "0.99 of the old value at each step.) Seconds are of training and evaluation, mean over the seeds; a grown net's include its shallow net."
     )
     shown = [f"![{what}]({name})" for name, what in pictures]
     return "\n\n".join([f"# {title}", command, data, made_on, table(results), findings(results), legend, *notes, *shown]) + "\n"

@@ -23,8 +23,8 @@ class Phase:
     """A part of a training, with a network and an optimizer of its own.
 
     name: what the records call it.
-    build: function of the model of the phase before (None in the first, and where that phase's weights are no longer needed), returning
-        (model, training_model) as `models.vgg` does.
+    build: function of the model of the phase before, returning (model, training_model) as `models.vgg` does. It is given None in the first phase, and where a
+        training goes on in this phase, so that the weights come from the checkpoint.
     """
 
     name: str

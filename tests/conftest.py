@@ -3,6 +3,7 @@
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # The tolerances are the CPU's, and processes of their own could not share a GPU's memory.
 
 import keras
 import numpy as np

@@ -5,7 +5,9 @@ import re
 import shlex
 
 import keras
+import pytest
 from absl import flags
+from absl.testing import flagsaver
 
 import keras_bn
 from recipes import deep_vgg  # noqa: F401  (defines the flags)
@@ -31,7 +33,7 @@ def test_there_are_two_set_up_lines_that_start_from_nothing():
         assert line == f"python3 -m venv .venv && .venv/bin/pip install -e '.[{extra}]' && .venv/bin/python -m {last}"
 
 
-def test_flags_that_are_shown_exist():
-    for options in re.findall(r"`(--\w+=[^`]*)`", README):
+@pytest.mark.parametrize("options", re.findall(r"`(--\w+=[^`]*)`", README))
+def test_flags_that_are_shown_exist(options):
+    with flagsaver.flagsaver():
         flags.FLAGS(["deep_vgg", *shlex.split(options)])
-    flags.FLAGS(["deep_vgg"])

@@ -31,7 +31,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
             throughout, or empty, leaves the moving statistics as they are.
 
     Returns:
-        The shape of `inputs`, in the layer's compute dtype. The statistics are kept in float32 under float16 and bfloat16.
+        The shape of `inputs`, in the layer's compute dtype. Under the policies mixed_float16 and mixed_bfloat16
+        the statistics are float32.
 
     Source: Ioffe & Szegedy 2015, Alg. 1; the moving averages are the option that its section 3.1 names, with the biased variance, as in Keras.
 
@@ -58,6 +59,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         if self.synchronized or getattr(self, "renorm", False):
             return super().call(inputs, training=training, mask=mask)
         inputs = tf.convert_to_tensor(inputs)
+        mask = None if mask is None else tf.cast(mask, tf.bool)
         statistics = [tf.convert_to_tensor(self.moving_mean), tf.convert_to_tensor(self.moving_variance)]
         gamma = tf.convert_to_tensor(self.gamma) if self.scale else None
         beta = tf.convert_to_tensor(self.beta) if self.center else None
@@ -84,4 +86,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return tf.cast(outputs, self.compute_dtype)
 
     def get_config(self):
-        return {**super().get_config(), "jit_compile": self.jit_compile}
+        config = super().get_config()
+        if self.jit_compile:  # Else left out, so that Keras's layer, too, takes the config.
+            config["jit_compile"] = True
+        return config

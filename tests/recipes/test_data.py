@@ -1,5 +1,7 @@
 """The images: what is read is right, and what cannot be right is refused with the file's name, what was found and what is expected."""
 
+import math
+
 import keras
 import numpy as np
 import pytest
@@ -28,7 +30,9 @@ def test_digits_are_scikit_learns_split_by_class():
     np.testing.assert_allclose(np.bincount(dataset.y_test), counts / 5, atol=1)
     np.testing.assert_array_equal(np.bincount(dataset.y_test) + np.bincount(dataset.y_train), counts)
     assert dataset.chance == 37 / 360
-    assert dataset.chance_bound == pytest.approx(37 / 360 + 5 * (37 / 360 * 323 / 360 / 360) ** 0.5)
+    right = round(dataset.chance_bound * 360)
+    tails = [sum(math.comb(360, k) * (37 / 360) ** k * (323 / 360) ** (360 - k) for k in range(least + 1, 361)) for least in (right, right - 1)]
+    assert tails[0] <= 1e-5 < tails[1]
 
 
 def test_the_split_is_the_same_every_time():
@@ -56,8 +60,8 @@ def test_grey_images_of_another_size_become_32_by_32_with_3_channels(tmp_path, r
 
 
 def test_a_constant_channel_becomes_0(tmp_path, rng):
-    np.savez(tmp_path / "mnist.npz", **arrays(rng, x_train=np.full((30, 32, 32), 7), x_test=np.full((9, 32, 32), 7)))
-    assert not data.load("mnist", tmp_path).x_train.any()
+    np.savez(tmp_path / "mnist.npz", **arrays(rng, x_train=np.full((30, 28, 28), 254), x_test=np.full((9, 28, 28), 254)))
+    np.testing.assert_allclose(data.load("mnist", tmp_path).x_train, 0, atol=1e-4)  # Resized, 254 is 254 to float32's seven digits.
 
 
 def save_images(folder, classes, number, rng):
@@ -134,6 +138,38 @@ def test_a_file_that_is_no_npz_is_refused(content, tmp_path):
     assert refusal("mnist", tmp_path).startswith(f"{tmp_path}/mnist.npz cannot be read as .npz without pickle (")
 
 
+def test_what_is_not_in_the_folder_is_downloaded(tmp_path, rng, monkeypatch):
+    given = arrays(rng)
+    monkeypatch.setattr(keras.datasets.cifar10, "load_data", lambda: ((given["x_train"], given["y_train"]), (given["x_test"], given["y_test"])))
+    assert data.load("cifar10", tmp_path).y_test.tolist() == given["y_test"].tolist()
+
+
+@pytest.mark.parametrize("data_dir", [None, "somewhere"])
+def test_a_download_that_fails_is_refused(data_dir, monkeypatch):
+    def fail():
+        raise OSError("no network")
+
+    monkeypatch.setattr(keras.datasets.mnist, "load_data", fail)
+    looked_in = "somewhere has no mnist.npz" if data_dir else "--data_dir is not given"
+    expected = "put mnist.npz with x_train, y_train, x_test, y_test into a folder for --data_dir."
+    assert refusal("mnist", data_dir) == f"{looked_in}, and mnist could not be downloaded (no network); {expected}"
+
+
+def test_a_name_goes_before_a_folder_of_that_name(tmp_path, rng, monkeypatch):
+    (tmp_path / "mnist").mkdir()
+    np.savez(tmp_path / "mnist.npz", **arrays(rng))
+    monkeypatch.chdir(tmp_path)
+    assert data.load("mnist", ".").classes == 3
+
+
+def test_other_images_are_described_otherwise(tmp_path, rng):
+    np.savez(tmp_path / "mnist.npz", **arrays(rng))
+    before = data.load("mnist", tmp_path).described
+    assert data.load("mnist", tmp_path).described == before
+    np.savez(tmp_path / "mnist.npz", **arrays(rng))
+    assert data.load("mnist", tmp_path).described != before
+
+
 def test_an_unknown_name_is_refused():
     expected = "--dataset=cats is neither a known name nor a folder; expected digits, mnist, fashion_mnist, cifar10, cifar100 or an existing folder."
     assert refusal("cats") == expected
@@ -144,6 +180,9 @@ def test_folders_that_cannot_be_right_are_refused(tmp_path, rng):
     save_images(tmp_path / "one", ["cat"], 3, rng)
     expected = "has 1 sub-folders, the smallest with 3 images; expected two or more classes with two or more images each."
     assert refusal(str(tmp_path / "one")) == f"{tmp_path}/one {expected}"
+    save_images(tmp_path / "three", ["train", "val", "test"], 2, rng)
+    expected = "holds the folders test, train, val; expected train and test alone, or one folder a class."
+    assert refusal(str(tmp_path / "three")) == f"{tmp_path}/three {expected}"
     save_images(tmp_path / "two/train", ["cat", "dog"], 2, rng)
     save_images(tmp_path / "two/test", ["cat", "emu"], 2, rng)
     expected = f"{tmp_path}/two/train has the classes ['cat', 'dog'], {tmp_path}/two/test ['cat', 'emu']; expected the same sub-folders in both."
