@@ -21,7 +21,7 @@ class Moments(NamedTuple):
     variance: tf.Tensor
 
 
-def moments(x, axis=-1, mask=None):
+def moments(x: tf.Tensor, axis: int = -1, mask: tf.Tensor | None = None) -> Moments:
     """The mean and the variance of every channel of `x`.
 
         mean[c] = sum(x[..., c]) / N
@@ -50,7 +50,9 @@ def moments(x, axis=-1, mask=None):
     return Moments(count, tf.reshape(mean, [-1]), tf.reshape(variance, [-1]))
 
 
-def batch_norm_training(x, gamma, beta, mask=None, *, axis, epsilon):
+def batch_norm_training(
+    x: tf.Tensor, gamma: tf.Tensor | None, beta: tf.Tensor | None, mask: tf.Tensor | None = None, *, axis: int, epsilon: float
+) -> tuple[tf.Tensor, Moments]:
     """Normalises `x` by its own moments: the training form.
 
         y = gamma * (x - mean) / sqrt(variance + epsilon) + beta
@@ -89,7 +91,9 @@ def batch_norm_training(x, gamma, beta, mask=None, *, axis, epsilon):
     return tf.cast(y, dtype), Moments(count, tf.reshape(mean, [-1]), tf.reshape(variance, [-1]))
 
 
-def batch_norm_inference(x, gamma, beta, mean, variance, *, axis, epsilon):
+def batch_norm_inference(
+    x: tf.Tensor, gamma: tf.Tensor | None, beta: tf.Tensor | None, mean: tf.Tensor, variance: tf.Tensor, *, axis: int, epsilon: float
+) -> tf.Tensor:
     """Normalises `x` by given statistics: the inference form, one multiplication and one addition a value.
 
         y = gamma / sqrt(variance + epsilon) * x + (beta - gamma * mean / sqrt(variance + epsilon))
@@ -119,7 +123,7 @@ def batch_norm_inference(x, gamma, beta, mean, variance, *, axis, epsilon):
     return tf.cast(tf.nn.batch_normalization(x, mean, variance, beta, gamma, epsilon), dtype)
 
 
-def moving_average(moving, value, momentum, count):
+def moving_average(moving: tf.Tensor, value: tf.Tensor, momentum: float, count: tf.Tensor) -> tf.Tensor:
     """A moving statistic after one more batch; a batch without any value leaves it as it is.
 
         momentum * moving + (1 - momentum) * value

@@ -1,6 +1,7 @@
 """Where numbers go: the only file that writes TensorBoard's event files, and that reads them back."""
 
 import contextlib
+import os
 import pathlib
 
 import tensorflow as tf
@@ -9,7 +10,7 @@ from tensorboard.plugins.hparams import api as hparams_api
 from tensorboard.util import tensor_util
 
 
-def writer(log_dir):
+def writer(log_dir: str | os.PathLike) -> tf.summary.SummaryWriter:
     """A writer of one TensorBoard run, to be closed (`contextlib.closing`).
 
     Args:
@@ -18,7 +19,7 @@ def writer(log_dir):
     return tf.summary.create_file_writer(str(log_dir))
 
 
-def write_scalars(writer, step, values):
+def write_scalars(writer: tf.summary.SummaryWriter, step: int, values: dict[str, float]) -> None:
     """Writes one point of each chart, and flushes, so that it is there to be looked at.
 
     Args:
@@ -38,7 +39,7 @@ def write_scalars(writer, step, values):
     writer.flush()
 
 
-def write_hparams(writer, hparams):
+def write_hparams(writer: tf.summary.SummaryWriter, hparams: dict[str, bool | int | float | str]) -> None:
     """Says which hyperparameters the run had, for TensorBoard's HParams dashboard.
 
     Args:
@@ -50,7 +51,7 @@ def write_hparams(writer, hparams):
     writer.flush()
 
 
-def write_hparams_layout(log_dir, domains, metrics):
+def write_hparams_layout(log_dir: str | os.PathLike, domains: dict[str, list], metrics: dict[str, str]) -> None:
     """Says which columns the HParams dashboard of all runs below `log_dir` has.
 
     Args:
@@ -65,7 +66,7 @@ def write_hparams_layout(log_dir, domains, metrics):
         )
 
 
-def read_scalars(log_dir):
+def read_scalars(log_dir: str | os.PathLike) -> list[dict[str, float]]:
     """The scalars that the event files in a folder hold, as records.
 
     Args:

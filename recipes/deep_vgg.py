@@ -107,17 +107,21 @@ def conduct(settings, flagfile):
     if settings["batch_size"] > len(dataset.y_train):
         raise Refusal(f"--batch_size={settings['batch_size']} is more than the {len(dataset.y_train)} training images; choose a smaller one.")
     axes = {"depth": settings["depth"], "initializer": settings["initializers"], "learning_rate": settings["learning_rates"], "seed": settings["seeds"]}
-    runs = [
-        experiment.Run({"contestant": contestant, **dict(zip(axes, values))}, phases(contestant, *values[:2], dataset, settings))
+    combinations = [
+        {"contestant": contestant, **dict(zip(axes, values))}
         for *values, contestant in itertools.product(*axes.values(), settings["contestants"])
         if not (contestant == "grown" and values[0] == SHALLOW)
     ]
     notes = []
     if "grown" in settings["contestants"] and SHALLOW in settings["depth"]:
         notes.append(f"There is no grown net of depth {SHALLOW}: that is the shallow net which the others grow from.")
-    if not runs:
+    if not combinations:
         raise Refusal(f"--contestants=grown --depth={SHALLOW} leaves nothing to train; expected a depth above {SHALLOW} for grown.")
 
+    runs = [
+        experiment.Run(name, chosen, phases(chosen["contestant"], chosen["depth"], chosen["initializer"], dataset, settings))
+        for name, chosen in zip(experiment.named(combinations), combinations)
+    ]
     folder = workdir.Workdir(
         pathlib.Path(settings["workdir"] or f"runs/deep_vgg-{datetime.datetime.now():%Y-%m-%d-%H%M%S}").expanduser(),
         recipe="deep_vgg",

@@ -16,17 +16,24 @@ from recipes.progress import Progress
 class Run:
     """One training of an experiment.
 
-    hyperparameters: what sets it apart from the others, JSON-able: among them at least `seed` and `learning_rate`.
+    name: of its folders, unlike the others'.
+    hyperparameters: what may set it apart from the others, JSON-able: among them at least `contestant`, `seed` and `learning_rate`.
     phases: list of `training.Phase`.
     """
 
+    name: str
     hyperparameters: dict
     phases: list
 
-    @property
-    def name(self):
-        """Such as plain-depth19-seed0: values, and where they are numbers what they are of."""
-        return "-".join(value if isinstance(value, str) else f"{name}{value}" for name, value in self.hyperparameters.items())
+
+def named(hyperparameters):
+    """A short name for each of some runs, such as plain-seed0: the contestant, and what is not the same in all of them.
+
+    Args:
+        hyperparameters: list of dicts, as `Run` has them.
+    """
+    differing = [name for name in hyperparameters[0] if len({run[name] for run in hyperparameters}) > 1 or name == "contestant"]
+    return ["-".join(run[name] if isinstance(run[name], str) else f"{name}{run[name]}" for name in differing) for run in hyperparameters]
 
 
 def conduct(runs, dataset, settings, workdir, domains):

@@ -13,7 +13,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 FUNCTIONAL, LAYER = "keras_bn/functional.py", "keras_bn/layers/batch_normalization.py"
 TEST_FUNCTIONAL, TEST_LAYER = "tests/keras_bn/test_functional.py", "tests/keras_bn/layers/test_batch_normalization.py"
 
-# name: (file, right, wrong, test file, the tests that must fail, each of them)
+# name: (file, right, wrong, the tests each of which must fail)
 MUTANTS = {
     "epsilon outside of the root": (
         FUNCTIONAL,
@@ -98,6 +98,61 @@ MUTANTS = {
         "jit_compile=jit_compile, autograph=False",
         "autograph=False",
         [f"{TEST_LAYER}::test_jit_compile_compiles_by_xla_wherever_it_is_called"],
+    ),
+    "denominator of inference without its root": (
+        FUNCTIONAL,
+        "tf.nn.batch_normalization(x, mean, variance, beta, gamma, epsilon)",
+        "tf.nn.batch_normalization(x, mean, tf.square(variance), beta, gamma, epsilon)",
+        [f"{TEST_LAYER}::test_equals_keras"],
+    ),
+    "mask that broadcasts taken by its first row": (
+        FUNCTIONAL,
+        "tf.broadcast_to(mask, tf.gather(tf.shape(x), axes))",
+        "tf.broadcast_to(mask[:1], tf.gather(tf.shape(x), axes))",
+        [f"{TEST_FUNCTIONAL}::test_moments_take_a_mask_that_broadcasts"],
+    ),
+    "config that Keras does not take": (
+        LAYER,
+        "        if self.jit_compile:  #",
+        "        if True:  #",
+        [f"{TEST_LAYER}::test_config_and_weights_go_from_keras_to_ours_and_back"],
+    ),
+    "jit_compile not saved": (LAYER, 'config["jit_compile"] = True', "pass", [f"{TEST_LAYER}::test_saved_and_loaded"]),
+    "synchronized statistics of another batch": (
+        LAYER,
+        "            return super().call(inputs, training=training, mask=mask)",
+        "            return super().call(inputs[1:], training=training, mask=mask)",
+        [f"{TEST_LAYER}::test_synchronized_is_left_to_keras"],
+    ),
+    "a momentum that is not the flag's": (
+        "recipes/training.py",
+        "momentum=settings.momentum)",
+        "momentum=settings.momentum, nesterov=True)",
+        ["tests/recipes/test_training.py::test_sgd_is_the_textbooks"],
+    ),
+    "test accuracy of the training images": (
+        "recipes/training.py",
+        'logs[f"val_{main}accuracy"]',
+        'logs[f"{main}accuracy"]',
+        ["tests/recipes/test_training.py::test_records_hold_what_the_model_does_on_the_test_images"],
+    ),
+    "variance for standard deviation in the initializer": (
+        "recipes/models.py",
+        'stddev=float(name.removeprefix("normal_"))',
+        'stddev=float(name.removeprefix("normal_")) ** 0.5',
+        ["tests/recipes/test_models.py::test_initializers_have_the_standard_deviation_that_they_name"],
+    ),
+    "a bound of chance by hand": (
+        "recipes/data.py",
+        "scipy.stats.binom.isf(1e-5, len(self.y_test), self.chance) / len(self.y_test)",
+        "self.chance + 5 * (self.chance * (1 - self.chance) / len(self.y_test)) ** 0.5",
+        ["tests/recipes/test_experiment.py::test_verdicts", "tests/recipes/test_data.py::test_digits_are_scikit_learns_split_by_class"],
+    ),
+    "a constant channel divided by its rounding": (
+        "recipes/data.py",
+        "deviation[deviation <= 1e-6 * abs(mean)] = 1.0",
+        "deviation[deviation == 0] = 1.0",
+        ["tests/recipes/test_data.py::test_a_constant_channel_becomes_0"],
     ),
     "order of an epoch not a function of it": (
         "recipes/data.py",

@@ -44,7 +44,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         [1.0, 15.0]
     """
 
-    def __init__(self, *args, jit_compile=None, **kwargs):
+    def __init__(self, *args, jit_compile: bool | None = None, **kwargs):
         super().__init__(*args, **kwargs)
         if jit_compile not in (None, True):
             raise ValueError(

@@ -13,14 +13,13 @@ from recipes import experiment, files, machine, plots, report, workdir
 @pytest.fixture
 def runs(phases):
     def make(contestants=("plain", "batch_norm"), learning_rates=(0.01,), seeds=(0,), depth=11):
-        return [
-            experiment.Run(
-                {"contestant": contestant, "depth": depth, "initializer": "he_normal", "learning_rate": rate, "seed": seed}, phases(contestant, depth)
-            )
+        chosen = [
+            {"contestant": contestant, "depth": depth, "initializer": "he_normal", "learning_rate": rate, "seed": seed}
             for rate in learning_rates
             for seed in seeds
             for contestant in contestants
         ]
+        return [experiment.Run(name, run, phases(run["contestant"], depth)) for name, run in zip(experiment.named(chosen), chosen)]
 
     return make
 
@@ -39,14 +38,14 @@ def test_a_sweep_goes_on_behind_a_run_that_diverges(runs, dataset, settings, tmp
     assert results[1]["best_test_accuracy"] == max(record["test_accuracy"] for record in curves[1])
     assert results == files.read_json(tmp_path / "results.json")
     shown = capsys.readouterr().out
-    assert "run 1/2: plain-depth11-he_normal-learning_rate1000000000.0-seed0: diverged, " in shown
-    assert "run 2/2: plain-depth11-he_normal-learning_rate0.01-seed0: " in shown
+    assert "run 1/2: plain-learning_rate1000000000.0: diverged, " in shown
+    assert "run 2/2: plain-learning_rate0.01: " in shown
 
 
 def test_what_a_run_leaves(runs, dataset, settings, tmp_path):
     with opened(tmp_path, epochs=3) as folder:
         results, curves = experiment.conduct(runs(["batch_norm"]), dataset, settings, folder, {"contestant": ["batch_norm"]})
-    name = "batch_norm-depth11-he_normal-learning_rate0.01-seed0"
+    name = "batch_norm"
     run_folder = tmp_path / "runs" / name
     assert {path.name for path in run_folder.iterdir()} == {"config.json", "checkpoint.npz", "metrics.jsonl", "result.json"}
     assert files.read_json(run_folder / "config.json")["contestant"] == "batch_norm"
@@ -55,6 +54,13 @@ def test_what_a_run_leaves(runs, dataset, settings, tmp_path):
     assert results[0]["seconds"] == pytest.approx(sum(record["seconds"] for record in curves[0]), abs=0.06)
     assert {path.name for path in (tmp_path / "tensorboard" / name).iterdir()} >= {"train", "validation"}
     assert {path.name for path in tmp_path.iterdir()} == {"config.json", "flagfile", "lock", "results.json", "runs", "tensorboard"}
+
+
+def test_names_say_what_differs():
+    chosen = [{"contestant": contestant, "depth": 19, "initializer": "he_normal", "seed": seed} for contestant in ("plain", "grown") for seed in (0, 1)]
+    assert experiment.named(chosen) == ["plain-seed0", "plain-seed1", "grown-seed0", "grown-seed1"]
+    assert experiment.named(chosen[:1]) == ["plain"]
+    assert experiment.named([chosen[0], {**chosen[1], "initializer": "normal_0.1"}]) == ["plain-he_normal-seed0", "plain-normal_0.1-seed1"]
 
 
 def test_finished_runs_are_not_run_again(runs, dataset, settings, tmp_path, capsys):
