@@ -45,7 +45,7 @@ class Dataset:
     def chance_bound(self):
         """The largest test accuracy that a net may have and still be said to be at chance.
 
-        Guessing with the success probability `chance` exceeds it once in 100,000 times (binomial), which also covers choosing the best of many epochs.
+        Guessing with the success probability `chance` exceeds it less than once in 100,000 times (binomial).
         """
         return float(scipy.stats.binom.isf(1e-5, len(self.y_test), self.chance) / len(self.y_test))
 

@@ -80,11 +80,11 @@ def read_records(folder):
 def verdict(records, dataset):
     """What became of a training, in one of three phrases.
 
-    diverged: it met a loss that is not finite. stuck at chance: its best test accuracy of all epochs is at most `dataset.chance_bound`. learned: neither.
+    diverged: it met a loss that is not finite. stuck at chance: its test accuracy at the end is at most `dataset.chance_bound`. learned: neither.
     """
     if training.diverged(records):
         return "diverged"
-    return "learned" if max(record["test_accuracy"] for record in records) > dataset.chance_bound else "stuck at chance"
+    return "learned" if records[-1]["test_accuracy"] > dataset.chance_bound else "stuck at chance"
 
 
 def _train(run, dataset, settings, folder, log_dir, progress):

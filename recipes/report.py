@@ -88,13 +88,13 @@ def markdown(title, results, dataset, config, pictures, notes=()):
     """
     machine = config["machine"]
     flags = " ".join(shlex.quote(f"--{name}={_flag(value)}") for name, value in config["flags"].items() if value is not None)
-    collapsed = [
-        described((name, value) for name, value in result.items() if name not in MEASURED)
+    fallen = [
+        f"{described((name, value) for name, value in result.items() if name not in MEASURED)} ({result['best_test_accuracy']:.3f})"
         for result in results
-        if result["verdict"] == "learned" and result["test_accuracy"] <= dataset.chance_bound
+        if result["verdict"] == "stuck at chance" and result["best_test_accuracy"] > dataset.chance_bound
     ]
-    if collapsed:
-        notes = [*notes, f"Learned, but was back at chance at the end: {'; '.join(collapsed)}."]
+    if fallen:
+        notes = [*notes, f"At chance at the end, but above it in some epoch (best test accuracy): {'; '.join(fallen)}."]
     command = f"`python -m recipes.{config['recipe']} {flags}`"
     data = (
         f"Data: {dataset.name}, {len(dataset.y_train):,} training and {len(dataset.y_test):,} test images "
@@ -106,8 +106,8 @@ def markdown(title, results, dataset, config, pictures, notes=()):
     )
     legend = (
         "Accuracies are on the test images, mean ± standard deviation over the seeds; the best is the largest of all epochs, so it is chosen on those very "
-        "images. A seed has diverged if its loss stopped being finite; it has no test accuracy then. It is stuck at chance if its best test accuracy is at "
-        f"most {dataset.chance_bound:.3f}, which guessing exceeds once in 100,000 times: always naming the most frequent class gives {dataset.chance:.3f}. "
+        "images. A seed has diverged if its loss stopped being finite; it has no test accuracy then. It is stuck at chance if its test accuracy at the end is at "
+        f"most {dataset.chance_bound:.3f}, which guessing exceeds less than once in 100,000 times: naming the most frequent class gives {dataset.chance:.3f}. "
         "Otherwise it learned. (In its first hundred steps a normalised net's test accuracy lags behind what it has learned, since its moving statistics keep "
         "0.99 of the old value at each step.) Seconds are of training and evaluation, mean over the seeds; a grown net's include its shallow net."
     )
