@@ -10,6 +10,16 @@ from tensorboard.plugins.hparams import api as hparams_api
 from tensorboard.util import tensor_util
 
 
+@contextlib.contextmanager
+def _as_os_error():
+    """TensorFlow has errors of its own for a full disk and its like; the caller gets Python's."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        raise OSError(f"event file not written: {error.message.splitlines()[0]}") from error
+
+
+@_as_os_error()
 def writer(log_dir: str | os.PathLike) -> tf.summary.SummaryWriter:
     """A writer of one TensorBoard run, to be closed (`contextlib.closing`).
 
@@ -19,6 +29,7 @@ def writer(log_dir: str | os.PathLike) -> tf.summary.SummaryWriter:
     return tf.summary.create_file_writer(str(log_dir))
 
 
+@_as_os_error()
 def write_scalars(writer: tf.summary.SummaryWriter, step: int, values: dict[str, float]) -> None:
     """Writes one point of each chart, and flushes, so that it is there to be looked at.
 
@@ -39,6 +50,7 @@ def write_scalars(writer: tf.summary.SummaryWriter, step: int, values: dict[str,
     writer.flush()
 
 
+@_as_os_error()
 def write_hparams(writer: tf.summary.SummaryWriter, hparams: dict[str, bool | int | float | str]) -> None:
     """Says which hyperparameters the run had, for TensorBoard's HParams dashboard.
 
@@ -51,6 +63,7 @@ def write_hparams(writer: tf.summary.SummaryWriter, hparams: dict[str, bool | in
     writer.flush()
 
 
+@_as_os_error()
 def write_hparams_layout(log_dir: str | os.PathLike, domains: dict[str, list], metrics: dict[str, str]) -> None:
     """Says which columns the HParams dashboard of all runs below `log_dir` has.
 

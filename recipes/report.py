@@ -106,10 +106,11 @@ def markdown(title, results, dataset, config, pictures, notes=()):
     )
     legend = (
         "Accuracies are on the test images, mean ± standard deviation over the seeds; the best is the largest of all epochs, so it is chosen on those very "
-        "images. A seed has diverged if its loss stopped being finite; it has no test accuracy then. It is stuck at chance if its test accuracy at the end is at "
-        f"most {dataset.chance_bound:.3f}, which guessing exceeds less than once in 100,000 times: naming the most frequent class gives {dataset.chance:.3f}. "
-        "Otherwise it learned. (In its first hundred steps a normalised net's test accuracy lags behind what it has learned, since its moving statistics keep "
-        "0.99 of the old value at each step.) Seconds are of training and evaluation, mean over the seeds; a grown net's include its shallow net."
+        "images. A seed has diverged if its loss stopped being finite; it has no test accuracy then. It is stuck at chance if its test accuracy at the end "
+        f"is at most {dataset.chance_bound:.3f}, which guessing exceeds less than once in 100,000 times (naming the most frequent class gives "
+        f"{dataset.chance:.3f}). Otherwise it learned. In its first hundred steps a normalised net's test accuracy lags behind what it has learned, since its "
+        "moving statistics keep 0.99 of the old value at each step. Seconds are of training and evaluation, mean over the seeds; a grown net's include its "
+        "shallow net."
     )
     shown = [f"![{what}]({name})" for name, what in pictures]
     return "\n\n".join([f"# {title}", command, data, made_on, table(results), findings(results), legend, *notes, *shown]) + "\n"

@@ -2,6 +2,7 @@
 
 import contextlib
 
+import pytest
 from tensorboard.backend.event_processing import event_accumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
@@ -17,6 +18,12 @@ def test_scalars_come_back(tmp_path):
 
 def test_a_folder_without_event_files_holds_nothing(tmp_path):
     assert summaries.read_scalars(tmp_path) == []
+
+
+def test_a_file_that_cannot_be_written_is_an_os_error(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="event file not written: "):
+        summaries.writer(tmp_path / "file" / "run")
 
 
 def hparams_data(log_dir):
