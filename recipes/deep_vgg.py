@@ -136,7 +136,7 @@ def conduct(settings, flagfile):
             results, curves = experiment.conduct(runs, dataset, training_settings, folder, {"contestant": settings["contestants"], **axes})
             pictures = {"curves.png": ("test accuracy over optimizer steps", plots.accuracy_curves(results, curves, CONTESTANTS, dataset))}
             if len(report.grouped(results)) > len(settings["contestants"]):
-                pictures["sweep.png"] = ("best test accuracy of every combination", plots.sweep(results, dataset))
+                pictures["sweep.png"] = ("test accuracy of every combination", plots.sweep(results, dataset))
             for name, (_, figure) in pictures.items():
                 plots.save(figure, folder.path / name)
             shown = [(name, what) for name, (what, _) in pictures.items()]

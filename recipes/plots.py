@@ -1,6 +1,7 @@
 """The pictures of an experiment."""
 
 import io
+import math
 
 import matplotlib
 
@@ -41,10 +42,10 @@ def accuracy_curves(results, curves, contestants, dataset):
     for result, records in zip(results, curves):
         where = report.described((name, result[name]) for name in result if name not in (*report.MEASURED, "seed", "contestant"))
         panels.setdefault(where, {}).setdefault(result["contestant"], []).append(records)
-    columns = min(PANEL_COLUMNS, len(panels))
+    columns = min(PANEL_COLUMNS, math.ceil(len(panels) ** 0.5))
     rows = -(-len(panels) // columns)
     wide = 7 if columns == 1 else 4.6
-    figure, axes = plt.subplots(rows, columns, figsize=(wide * columns, 0.5 + 3.5 * rows), squeeze=False, sharey=True, layout="constrained")
+    figure, axes = plt.subplots(rows, columns, figsize=(wide * columns, 0.5 + 3.5 * rows), squeeze=False, sharex=True, sharey=True, layout="constrained")
     for axis, (where, by_contestant) in zip(axes.flat, panels.items()):
         axis.axhline(dataset.chance, color="0.5", linewidth=1, linestyle=":")
         for contestant, seeds in by_contestant.items():
@@ -83,7 +84,7 @@ def _draw_contestant(axis, seeds, contestant, colour):
 
 
 def sweep(results, dataset):
-    """Best test accuracy, mean over seeds, of every contestant (rows) under every combination of initializer and learning rate (columns).
+    """Test accuracy at the end, mean over seeds, of every contestant (rows) under every combination of initializer and learning rate (columns).
 
     Args:
         results: list of dicts from `experiment.conduct`.
@@ -101,7 +102,7 @@ def sweep(results, dataset):
     values = np.full((len(rows), len(columns)), np.nan)
     for (row, column), group in cells.items():
         place = rows.index(row), columns.index(column)
-        accuracies = [result["best_test_accuracy"] for result in group if result["best_test_accuracy"] is not None]
+        accuracies = [result["test_accuracy"] for result in group if result["test_accuracy"] is not None]
         if accuracies:
             values[place] = np.mean(accuracies)
         verdicts = [
@@ -118,5 +119,5 @@ def sweep(results, dataset):
     axis.set_yticks(range(len(rows)), rows, fontsize=9)
     axis.xaxis.tick_top()
     axis.tick_params(length=0)
-    figure.colorbar(image, ax=axis, label=f"best test accuracy on {dataset.name}, mean over seeds")
+    figure.colorbar(image, ax=axis, label=f"test accuracy on {dataset.name}, mean over seeds")
     return figure

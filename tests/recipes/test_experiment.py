@@ -188,4 +188,4 @@ def test_pictures_show_every_contestant(dataset, tmp_path):
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
     figure = plots.sweep([*RESULTS, result("plain", 0, 0.1, 0.1, "stuck at chance", 0.1)], dataset)
     shown = [text.get_text() for text in figure.axes[0].texts]
-    assert shown == ["0.500\nlearned 1/3\nstuck at chance 1/3\ndiverged 1/3", "0.900\nlearned 2/2", "0.100\nstuck at chance"]
+    assert shown == ["0.500\nlearned 1/3\nstuck at chance 1/3\ndiverged 1/3", "0.850\nlearned 2/2", "0.100\nstuck at chance"]
