@@ -97,17 +97,15 @@ def diverged(records):
 
 def _compile(model, learning_rate, settings):
     auxiliary = len(model.outputs) - 1
+    metrics = [
+        keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
+        keras.metrics.SparseCategoricalCrossentropy(name="cross_entropy", from_logits=True),
+    ]
     model.compile(
         optimizer=keras.optimizers.SGD(learning_rate, momentum=settings.momentum),
         loss=[keras.losses.SparseCategoricalCrossentropy(from_logits=True) for _ in model.outputs],
         loss_weights=[1.0] + [AUXILIARY_LOSS_WEIGHT] * auxiliary,
-        metrics=[
-            [
-                keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
-                keras.metrics.SparseCategoricalCrossentropy(name="cross_entropy", from_logits=True),
-            ]
-        ]
-        + [[]] * auxiliary,
+        metrics=[metrics] + [[]] * auxiliary if auxiliary else metrics,  # Keras 3.10 takes a list of lists for several outputs only.
         jit_compile=settings.jit_compile,
     )
     model.optimizer.build(model.trainable_variables)
