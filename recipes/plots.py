@@ -40,7 +40,7 @@ def accuracy_curves(results, curves, contestants, dataset):
     """
     panels = {}
     for result, records in zip(results, curves):
-        where = report.described((name, result[name]) for name in result if name not in (*report.MEASURED, "seed", "contestant"))
+        where = report.described(report.hyperparameters(result, without=["seed", "contestant"]))
         panels.setdefault(where, {}).setdefault(result["contestant"], []).append(records)
     columns = min(PANEL_COLUMNS, math.ceil(len(panels) ** 0.5))
     rows = -(-len(panels) // columns)

@@ -12,6 +12,11 @@ VERDICTS = ("learned", "stuck at chance", "diverged")
 MEASURED = ("test_accuracy", "best_test_accuracy", "verdict", "steps", "seconds", "parameters")
 
 
+def hyperparameters(result, without=()):
+    """What of a result was chosen, as a tuple of (hyperparameter, value), but for the names in `without`."""
+    return tuple((name, value) for name, value in result.items() if name not in (*MEASURED, *without))
+
+
 def grouped(results):
     """The results that differ in nothing but the seed, together.
 
@@ -20,8 +25,7 @@ def grouped(results):
     """
     groups = {}
     for result in results:
-        key = tuple((name, value) for name, value in result.items() if name not in (*MEASURED, "seed"))
-        groups.setdefault(key, []).append(result)
+        groups.setdefault(hyperparameters(result, without=["seed"]), []).append(result)
     return groups
 
 
@@ -89,7 +93,7 @@ def markdown(title, results, dataset, config, pictures, notes=()):
     machine = config["machine"]
     flags = " ".join(shlex.quote(f"--{name}={_flag(value)}") for name, value in config["flags"].items() if value is not None)
     fallen = [
-        f"{described((name, value) for name, value in result.items() if name not in MEASURED)} ({result['best_test_accuracy']:.3f})"
+        f"{described(hyperparameters(result))} ({result['best_test_accuracy']:.3f})"
         for result in results
         if result["verdict"] == "stuck at chance" and result["best_test_accuracy"] > dataset.chance_bound
     ]
