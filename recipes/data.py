@@ -1,6 +1,7 @@
 """The images: read, checked, brought to 32x32 with three channels, split and normalised."""
 
 import dataclasses
+import functools
 import pathlib
 import zipfile
 import zlib
@@ -48,6 +49,11 @@ class Dataset:
         Guessing with the success probability `chance` exceeds it less than once in 100,000 times (binomial).
         """
         return float(scipy.stats.binom.isf(1e-5, len(self.y_test), self.chance) / len(self.y_test))
+
+    @functools.cached_property
+    def training_tensors(self):
+        """(x_train, y_train) as tensors, made once for all trainings: a copy of the images that a process holds."""
+        return tf.constant(self.x_train), tf.constant(self.y_train)
 
     @property
     def described(self):
@@ -227,7 +233,7 @@ def training_batches(dataset, batch_size, seed, first_epoch):
     Returns:
         tf.data.Dataset of (x (batch_size, 32, 32, C), y (batch_size,)).
     """
-    images, labels = tf.constant(dataset.x_train), tf.constant(dataset.y_train)
+    images, labels = dataset.training_tensors
     indices = tf.range(len(dataset.y_train))
 
     def batches_of(epoch):

@@ -122,16 +122,20 @@ def conduct(settings, flagfile):
         experiment.Run(name, chosen, phases(chosen["contestant"], chosen["depth"], chosen["initializer"], dataset, settings))
         for name, chosen in zip(experiment.named(combinations), combinations)
     ]
+    about_machine = machine.described()
     folder = workdir.Workdir(
         pathlib.Path(settings["workdir"] or f"runs/deep_vgg-{datetime.datetime.now():%Y-%m-%d-%H%M%S}").expanduser(),
         recipe="deep_vgg",
         flags={name: value for name, value in settings.items() if name != "workdir"},
         flagfile=flagfile,
         data=dataset.described,
-        machine=machine.described(),
+        machine=about_machine,
     )
     with folder:
-        print(f"{len(runs)} runs on {dataset.name} ({len(dataset.y_train):,} training images) with {machine.device()}, into {folder.path}", flush=True)
+        print(
+            f"{len(runs)} runs on {dataset.name} ({len(dataset.y_train):,} training images) with {machine.device(about_machine)}, into {folder.path}",
+            flush=True,
+        )
         with folder.resumable():
             results, curves = experiment.conduct(runs, dataset, training_settings, folder, {"contestant": settings["contestants"], **axes})
             pictures = {"curves.png": ("test accuracy over optimizer steps", plots.accuracy_curves(results, curves, CONTESTANTS, dataset))}

@@ -99,7 +99,7 @@ define_list(
     "initializers", ["glorot_uniform"], InitializerParser(), "How kernels start: glorot_uniform, he_normal, or normal_S: normal with standard deviation S."
 )
 flags.DEFINE_integer("batch_size", 64, "Images an optimizer step.", lower_bound=1)
-flags.DEFINE_integer("epochs", 20, "Passes over the training images.", lower_bound=1)
+flags.DEFINE_integer("epochs", 24, "Passes over the training images.", lower_bound=1)
 flags.DEFINE_integer("steps", None, "Optimizer steps; instead of --epochs.", lower_bound=1)
 define_float("momentum", 0.9, "Momentum of SGD.", upper_bound=1.0)
 define_float("weight_decay", 0.0, "Each kernel's gradient gets this times the kernel.")

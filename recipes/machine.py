@@ -24,9 +24,8 @@ def described():
     }
 
 
-def device():
-    """What TensorFlow computes on, for the terminal."""
-    about = described()
+def device(about):
+    """What TensorFlow computes on, for the terminal; `about` is from `described`."""
     return ", ".join(about["accelerators"]) or f"CPU, {about['cores']} cores"
 
 
