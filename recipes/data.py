@@ -16,6 +16,7 @@ from recipes.refusal import Refusal
 
 IMAGE_SIZE = (32, 32)  # Five poolings need 32 pixels.
 TEST_SHARE = 0.2
+IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")  # Those that keras.utils.image_dataset_from_directory reads.
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 
 
@@ -79,6 +80,8 @@ def load(name, data_dir=None):
     if name == "digits":
         source, arrays = "scikit-learn's digits", _digits()
     elif name in DATASETS:
+        if data_dir and not pathlib.Path(data_dir).expanduser().is_dir():
+            raise Refusal(f"--data_dir={data_dir} is no folder; expected the one that {name}.npz lies in, or is to be looked for before it is downloaded.")
         path = pathlib.Path(data_dir).expanduser() / f"{name}.npz" if data_dir else None
         if path and path.exists():
             source, arrays = str(path), _npz(path)
@@ -116,7 +119,9 @@ def _npz(path):
     except Refusal:
         raise
     except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
-        raise Refusal(f"{path} cannot be read as .npz without pickle ({error}); expected numpy.savez of {', '.join(KEYS)}: write it anew.") from error
+        # NumPy takes whatever it does not know for a pickle, and advises to trust it.
+        why = "it holds Python objects, or is no .npz at all" if "allow_pickle" in str(error) else error
+        raise Refusal(f"{path} cannot be read as .npz of numbers ({why}); expected numpy.savez of {', '.join(KEYS)}: write it anew.") from error
 
 
 def _download(name, data_dir):
@@ -150,8 +155,17 @@ def _images(path):
         images = keras.utils.image_dataset_from_directory(path, image_size=IMAGE_SIZE, interpolation="area", batch_size=None, shuffle=False, verbose=False)
         pairs = list(images.as_numpy_iterator())
     except (ValueError, tf.errors.InvalidArgumentError) as error:
-        raise Refusal(f"{path} cannot be read as images ({error}); expected one sub-folder of .png, .jpg, .bmp or .gif files a class.") from error
+        why = next((f"{file} is no image" for file in sorted(path.rglob("*")) if file.suffix.lower() in IMAGE_SUFFIXES and not _is_image(file)), error)
+        raise Refusal(f"{path} cannot be read as images ({why}); expected one sub-folder of .png, .jpg, .bmp or .gif files a class.") from error
     return np.stack([x for x, _ in pairs]), np.array([y for _, y in pairs]), images.class_names
+
+
+def _is_image(path):
+    try:
+        tf.io.decode_image(path.read_bytes())
+        return True
+    except tf.errors.InvalidArgumentError:
+        return False
 
 
 def _checked(source, arrays):
@@ -181,7 +195,7 @@ def _checked(source, arrays):
             if classes < 2 or present[0] != 0 or present[-1] != classes - 1:
                 refuse(
                     f"y_train has {classes} different labels from {present[0]} to {present[-1]}",
-                    "two or more: 0 to one less than their number",
+                    f"every label from 0 to {max(classes - 1, 1)}: number the classes anew, from 0",
                 )
         elif y.min() < 0 or y.max() >= classes:
             refuse(f"y_test has labels from {y.min()} to {y.max()}", f"labels from 0 to {classes - 1}, those of y_train")

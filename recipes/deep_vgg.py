@@ -20,7 +20,7 @@ import sys
 
 from absl import app, flags
 
-from recipes import files, quiet
+from recipes import commands, files, quiet
 from recipes import flags as shared_flags
 from recipes.refusal import Refusal
 
@@ -47,7 +47,7 @@ shared_flags.define_list(
 )
 shared_flags.define_list("depth", [19], _DepthParser(), "Weight layers: 11, 13, 16 or 19 (VGG's configurations A, B, D, E).")
 shared_flags.define_float("width", 0.25, "Multiplies the number of filters and dense units; 1 is the paper's net.", positive=True)
-shared_flags.define_float("dropout", 0.0, "Rate of the dropout behind the first two dense layers.", upper_bound=0.99)
+shared_flags.define_float("dropout", 0.5, "Rate of the dropout behind the first two dense layers.", upper_bound=0.99)
 flags.adopt_module_key_flags(shared_flags)
 
 FLAGS = flags.FLAGS
@@ -147,21 +147,22 @@ def conduct(settings, flagfile):
             files.write(folder.path / "report.md", report.markdown("VGG, plain and rescued", results, dataset, folder.config, shown, notes))
         print("", report.table(results), report.findings(results), *notes, sep="\n\n", end="\n\n")
         print("Report and pictures:", *(folder.path / name for name in ("report.md", *pictures)))
-        print(f"TensorBoard: tensorboard --logdir {shlex.quote(str(folder.tensorboard))}")
+        print(f"TensorBoard: {commands.typed('tensorboard')} --logdir {shlex.quote(str(folder.tensorboard))}")
 
 
 def main(arguments):
     if len(arguments) > 1:
         raise app.UsageError(f"{arguments[1]!r} is not a flag; expected --name=value only.")
-    with quiet.importing():
-        import tensorflow  # noqa: F401
-
     own = FLAGS.get_key_flags_for_module(sys.modules[__name__])
     flagfile = "".join(f"{flag.serialize()}\n" for flag in own if flag.value is not None and flag.name != "workdir")
     try:
+        with quiet.importing():
+            import tensorflow  # noqa: F401
         conduct({flag.name: flag.value for flag in own}, flagfile)
     except Refusal as refusal:
         sys.exit(f"error: {refusal}")
+    except KeyboardInterrupt:
+        sys.exit(130)  # Nothing was begun: what was tells itself how to go on.
 
 
 if __name__ == "__main__":

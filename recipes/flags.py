@@ -46,7 +46,7 @@ class _ListParser(flags.ArgumentParser):
     def __init__(self, item):
         super().__init__()
         self.item = item
-        self.syntactic_help = f"a comma separated list, each {item.syntactic_help}"
+        self.syntactic_help = f"a comma separated list of {item.syntactic_help or ' or '.join(item.enum_values)}"
 
     def parse(self, argument):
         if isinstance(argument, list):
@@ -100,7 +100,7 @@ define_list(
 )
 flags.DEFINE_integer("batch_size", 64, "Images an optimizer step.", lower_bound=1)
 flags.DEFINE_integer("epochs", 24, "Passes over the training images.", lower_bound=1)
-flags.DEFINE_integer("steps", None, "Optimizer steps; instead of --epochs.", lower_bound=1)
+flags.DEFINE_integer("steps", None, "Optimizer steps; where it is given, --epochs does not count.", lower_bound=1)
 define_float("momentum", 0.9, "Momentum of SGD.", upper_bound=1.0)
 define_float("weight_decay", 0.0, "Each kernel's gradient gets this times the kernel.")
 flags.DEFINE_bool("jit_compile", False, "Compile the training and evaluation steps with XLA.")

@@ -70,7 +70,7 @@ def _draw_contestant(axis, seeds, contestant, colour):
         for phase in dict.fromkeys(record["phase"] for record in records):
             points = [(record["step"], record["test_accuracy"]) for record in records if record["phase"] == phase and record["test_accuracy"] is not None]
             if points:
-                axis.plot(*zip(*points), color=colour, linewidth=0.8, alpha=0.45, linestyle="-" if phase == last_phase else "--")
+                axis.plot(*zip(*points), color=colour, linewidth=0.8, alpha=0.45, linestyle="-" if phase == last_phase else "--", marker=_marker(points))
         if records[-1]["test_accuracy"] is None:
             axis.plot(records[-1]["step"], 0, marker="x", color=colour, clip_on=False)
     means = {}
@@ -80,7 +80,13 @@ def _draw_contestant(axis, seeds, contestant, colour):
     for phase in phases:
         points = [(step, np.mean(values)) for (of, step), values in means.items() if of == phase and len(values) == len(seeds) and None not in values]
         label = contestant if phase == last_phase else f"{contestant}, {phase} net"
-        axis.plot(*(zip(*points) if points else ([], [])), color=colour, linewidth=2.2, linestyle="-" if phase == last_phase else "--", label=label)
+        style = dict(linestyle="-" if phase == last_phase else "--", marker=_marker(points), label=label)
+        axis.plot(*(zip(*points) if points else ([], [])), color=colour, linewidth=2.2, **style)
+
+
+def _marker(points):
+    """A line through a single point draws nothing."""
+    return "o" if len(points) == 1 else None
 
 
 def sweep(results, dataset):

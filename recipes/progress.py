@@ -1,5 +1,6 @@
 """The terminal while runs are trained: which run of how many, its epoch, the time left; one line stays for every run that is done."""
 
+import shutil
 import sys
 import time
 
@@ -18,7 +19,7 @@ class Progress:
 
     def __init__(self, runs, steps_per_phase, epochs_per_phase):
         self.runs, self.steps_per_phase, self.epochs_per_phase = runs, steps_per_phase, epochs_per_phase
-        self.live = sys.stdout.isatty()
+        self.live = sys.stdout.isatty() and shutil.get_terminal_size((0, 0)).columns > 0  # A terminal without a width shows no bar.
         self.last_line = time.monotonic()
 
     def __enter__(self):
@@ -28,7 +29,7 @@ class Progress:
             disable=not self.live,
             dynamic_ncols=True,
             mininterval=0.2,
-            bar_format="{percentage:3.0f}% |{bar:20}| {elapsed} gone, {remaining} left, {desc}",
+            bar_format="{percentage:3.0f}% |{bar:10}| {remaining} left, {desc}",
         )
         return self
 
@@ -52,7 +53,7 @@ class Progress:
 
     def epoch(self, record):
         reached = "diverged" if record["loss"] is None else f"test accuracy {record['test_accuracy']:.3f}"
-        line = f"{self.place}, {record['phase']} net, epoch {record['epoch']}/{self.epochs_per_phase}, {reached}: {self.name}"
+        line = f"{self.place}: {self.name}, {record['phase']} net, epoch {record['epoch']}/{self.epochs_per_phase}, {reached}"
         self.bar.set_description_str(line)
         if not self.live and time.monotonic() > self.last_line + SECONDS_BETWEEN_LINES:
             self._line(line)

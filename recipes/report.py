@@ -64,9 +64,15 @@ def mean_and_deviation(values):
 
 
 def findings(results):
-    """For each contestant, a line that says under which combinations it learned with every seed, with some, and with none."""
+    """For each contestant, a line that says how many seeds it learned with: where it had several combinations, with every one, some or none under which."""
     combinations = {}
-    for key, group in grouped(results).items():
+    groups = grouped(results)
+    if len(groups) == len({contestant for (_, contestant), *_ in groups}):
+        return "\n".join(
+            f"* `{contestant}` learned with {sum(result['verdict'] == 'learned' for result in group)} of {len(group)} seeds."
+            for ((_, contestant), *_), group in groups.items()
+        )
+    for key, group in groups.items():
         (_, contestant), *rest = key
         learned = sum(result["verdict"] == "learned" for result in group)
         outcome = "every seed" if learned == len(group) else "some seeds" if learned else "no seed"

@@ -6,7 +6,7 @@ import pathlib
 import shlex
 import sys
 
-from recipes import files
+from recipes import commands, files
 from recipes.refusal import Refusal
 
 LOCK = "lock"
@@ -95,7 +95,7 @@ class Workdir:
     def resumable(self):
         """Around what may be interrupted: Ctrl-C, a full disk and the like end it with one sentence that says how to go on."""
         path = shlex.quote(str(self.path))
-        go_on = f"python -m recipes.{self.config['recipe']} --flagfile={path}/flagfile --workdir={path}"
+        go_on = f"{commands.typed('python')} -m recipes.{self.config['recipe']} --flagfile={path}/flagfile --workdir={path}"
         try:
             yield
         except KeyboardInterrupt:

@@ -110,9 +110,9 @@ NAN = np.full((30, 32, 32), np.nan)
         (dict(y_train=np.zeros((30, 3), int)), "y_train has the shape (30, 3) for 30 images; expected (30,), one label an image."),
         (dict(y_test=np.zeros(8, int)), "y_test has the shape (8,) for 9 images; expected (9,), one label an image."),
         (dict(y_train=np.arange(30) % 3 / 2), "y_train has the dtype float64; expected integer labels."),
-        (dict(y_train=np.arange(30) % 3 + 1), "y_train has 3 different labels from 1 to 3; expected two or more: 0 to one less than their number."),
-        (dict(y_train=np.arange(30) % 3 * 2), "y_train has 3 different labels from 0 to 4; expected two or more: 0 to one less than their number."),
-        (dict(y_train=np.zeros(30, int)), "y_train has 1 different labels from 0 to 0; expected two or more: 0 to one less than their number."),
+        (dict(y_train=np.arange(30) % 3 + 1), "y_train has 3 different labels from 1 to 3; expected every label from 0 to 2: number the classes anew, from 0."),
+        (dict(y_train=np.arange(30) % 3 * 2), "y_train has 3 different labels from 0 to 4; expected every label from 0 to 2: number the classes anew, from 0."),
+        (dict(y_train=np.zeros(30, int)), "y_train has 1 different labels from 0 to 0; expected every label from 0 to 1: number the classes anew, from 0."),
         (dict(y_test=np.arange(9) % 4), "y_test has labels from 0 to 3; expected labels from 0 to 2, those of y_train."),
     ],
 )
@@ -129,13 +129,13 @@ def test_a_file_without_the_keys_is_refused(tmp_path, rng):
 
 def test_pickled_arrays_are_not_unpickled(tmp_path, rng):
     np.savez(tmp_path / "mnist.npz", **arrays(rng, y_test=np.array([{}] * 9)))
-    assert refusal("mnist", tmp_path).startswith(f"{tmp_path}/mnist.npz cannot be read as .npz without pickle (")
+    assert refusal("mnist", tmp_path).startswith(f"{tmp_path}/mnist.npz cannot be read as .npz of numbers (")
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip", b"PK\3\4broken"])
 def test_a_file_that_is_no_npz_is_refused(content, tmp_path):
     (tmp_path / "mnist.npz").write_bytes(content)
-    assert refusal("mnist", tmp_path).startswith(f"{tmp_path}/mnist.npz cannot be read as .npz without pickle (")
+    assert refusal("mnist", tmp_path).startswith(f"{tmp_path}/mnist.npz cannot be read as .npz of numbers (")
 
 
 def test_what_is_not_in_the_folder_is_downloaded(tmp_path, rng, monkeypatch):
@@ -145,7 +145,10 @@ def test_what_is_not_in_the_folder_is_downloaded(tmp_path, rng, monkeypatch):
 
 
 @pytest.mark.parametrize("data_dir", [None, "somewhere"])
-def test_a_download_that_fails_is_refused(data_dir, monkeypatch):
+def test_a_download_that_fails_is_refused(data_dir, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "somewhere").mkdir()
+
     def fail():
         raise OSError("no network")
 
@@ -170,6 +173,11 @@ def test_other_images_are_described_otherwise(tmp_path, rng):
     assert data.load("mnist", tmp_path).described != before
 
 
+def test_a_data_dir_that_is_not_there_is_refused(tmp_path):
+    expected = "is no folder; expected the one that mnist.npz lies in, or is to be looked for before it is downloaded."
+    assert refusal("mnist", tmp_path / "typo") == f"--data_dir={tmp_path}/typo {expected}"
+
+
 def test_an_unknown_name_is_refused():
     expected = "--dataset=cats is neither a known name nor a folder; expected digits, mnist, fashion_mnist, cifar10, cifar100 or an existing folder."
     assert refusal("cats") == expected
@@ -192,7 +200,8 @@ def test_folders_that_cannot_be_right_are_refused(tmp_path, rng):
 def test_an_image_that_is_broken_is_refused(tmp_path, rng):
     save_images(tmp_path, ["cat", "dog"], 3, rng)
     (tmp_path / "dog" / "1.png").write_bytes(b"no image")
-    assert refusal(str(tmp_path)).startswith(f"{tmp_path} cannot be read as images (")
+    expected = f"{tmp_path} cannot be read as images ({tmp_path}/dog/1.png is no image); expected one sub-folder of .png, .jpg, .bmp or .gif files a class."
+    assert refusal(str(tmp_path)) == expected
 
 
 def order(dataset, seed, first_epoch, batches, batch_size=7):

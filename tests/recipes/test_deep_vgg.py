@@ -9,6 +9,8 @@ import sys
 import numpy as np
 import pytest
 
+from recipes import commands
+
 ROOT = pathlib.Path(__file__).parents[2]
 SMALL = ["--contestants=plain,batch_norm", "--depth=11", "--width=0.03", "--batch_size=400", "--epochs=2", "--dropout=0.3"]
 
@@ -54,7 +56,9 @@ def test_the_terminal_shows_the_table_and_where_things_are(whole):
     assert first.startswith("2 runs on digits (1,437 training images) with CPU, ")
     assert first.endswith(f" cores, into {path}")
     assert "| contestant   | depth   | initializer    | learning rate   |" in process.stdout
-    assert process.stdout.endswith(f"Report and pictures: {path}/report.md {path}/curves.png\nTensorBoard: tensorboard --logdir {path}/tensorboard\n")
+    assert process.stdout.endswith(
+        f"Report and pictures: {path}/report.md {path}/curves.png\nTensorBoard: {commands.typed('tensorboard')} --logdir {path}/tensorboard\n"
+    )
     assert process.stderr == ""
 
 
@@ -68,7 +72,7 @@ def test_the_same_command_goes_on_behind_a_disaster(disaster, code, whole, tmp_p
     command = [*SMALL, f"--workdir={tmp_path}"]
     struck = run(*command, prelude=disaster, check=False)
     assert struck.returncode == code
-    go_on = f"python -m recipes.deep_vgg --flagfile={tmp_path}/flagfile --workdir={tmp_path}"
+    go_on = f"{commands.typed('python')} -m recipes.deep_vgg --flagfile={tmp_path}/flagfile --workdir={tmp_path}"
     if disaster is INTERRUPT:
         assert struck.stdout.endswith(f"Interrupted; nothing up to the last finished epoch is lost. Go on with:\n    {go_on}\n")
         assert struck.stderr == ""

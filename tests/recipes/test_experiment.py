@@ -159,6 +159,10 @@ def test_findings_say_who_learned_under_what():
     ]
 
 
+def test_findings_without_a_sweep_count_seeds():
+    assert report.findings(RESULTS).splitlines() == ["* `plain` learned with 1 of 3 seeds.", "* `batch_norm` learned with 2 of 2 seeds."]
+
+
 def test_a_net_that_fell_back_is_named(dataset):
     config = {"recipe": "deep_vgg", "flags": {"seeds": [0, 1], "data_dir": None}, "machine": machine.described()}
     text = report.markdown(

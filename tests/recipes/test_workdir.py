@@ -1,8 +1,11 @@
 """The folder of an experiment: whose it is, and what it refuses."""
 
+import pathlib
+import sys
+
 import pytest
 
-from recipes import files, workdir
+from recipes import commands, files, workdir
 from recipes.refusal import Refusal
 
 
@@ -76,3 +79,13 @@ def test_a_folder_in_use_is_refused(tmp_path):
         assert refusal(opened(tmp_path)) == f"--workdir={tmp_path} is in use by another process; wait for it, or name another folder."
     with opened(tmp_path):
         pass
+
+
+def test_what_to_type_is_the_name_only_where_the_shell_finds_it(monkeypatch):
+    ours = pathlib.Path(sys.executable).parent
+    monkeypatch.setenv("PATH", str(ours))
+    assert commands.typed("python") == "python"
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.chdir(ours.parent)
+    assert commands.typed("python") == "bin/python"
+    assert commands.typed("no-such-program") == "no-such-program"
