@@ -5,7 +5,16 @@ from keras_bn import tensorflow_backend
 tensorflow_backend.require()
 
 from keras_bn import functional, layers, summaries  # noqa: E402
-from keras_bn.layers import BatchNormalization  # noqa: E402
+from keras_bn.layers import BatchNormalization, LpBatchNormalization, NoisyBatchNormalization, UniformDropout  # noqa: E402
 from keras_bn.version import __version__  # noqa: E402
 
-__all__ = ["BatchNormalization", "__version__", "functional", "layers", "summaries"]
+__all__ = [
+    "BatchNormalization",
+    "LpBatchNormalization",
+    "NoisyBatchNormalization",
+    "UniformDropout",
+    "__version__",
+    "functional",
+    "layers",
+    "summaries",
+]

@@ -5,20 +5,28 @@ Nothing here owns a variable, a layer, a file or a flag. Statistics are kept in 
 Index convention: C channels; the other axes of x, whatever their number, are reduced; N is the number of values of one channel.
 """
 
-from typing import NamedTuple
-
 import tensorflow as tf
 
+from keras_bn.training_form import centred, fused
+from keras_bn.training_form.choice import FUSED, choose_path
+from keras_bn.training_form.differentiable import differentiable
+from keras_bn.training_form.moments import Moments, average_moments, merge_moments, sample_variance
+from keras_bn.training_form.replicas import over_replicas
 
-class Moments(NamedTuple):
-    """Mean and variance of `count` values a channel.
-
-    count: scalar; mean: (C,); variance: (C,), with divisor `count`. All are of one floating dtype.
-    """
-
-    count: tf.Tensor
-    mean: tf.Tensor
-    variance: tf.Tensor
+__all__ = [
+    "Moments",
+    "average_moments",
+    "batch_norm_inference",
+    "batch_norm_training",
+    "choose_path",
+    "fold_batch_norm",
+    "mask_fits",
+    "merge_moments",
+    "moments",
+    "moving_average",
+    "renormalised",
+    "sample_variance",
+]
 
 
 def moments(x: tf.Tensor, axis: int = -1, mask: tf.Tensor | None = None) -> Moments:
@@ -27,8 +35,9 @@ def moments(x: tf.Tensor, axis: int = -1, mask: tf.Tensor | None = None) -> Mome
         mean[c] = sum(x[..., c]) / N
         variance[c] = sum((x[..., c] - mean[c])**2) / N
 
-    The mean that the deviations are taken from is corrected for its own rounding, so that the variance stays right when the mean is far larger than the
-    standard deviation, where E[x**2] - E[x]**2 turns negative and a plain second pass is off by the square of that rounding. Without any value, both are 0.
+    The deviations are taken from a value near the mean, and what that is off is taken out after, so that the variance stays right when the mean is far
+    larger than the standard deviation, where E[x**2] - E[x]**2 turns negative and a plain second pass is off by the square of the mean's rounding.
+    Without any value, both are 0. Differentiable any number of times.
 
     Args:
         x: floating, any rank from 1. Half precision is accumulated in float32.
@@ -45,32 +54,45 @@ def moments(x: tf.Tensor, axis: int = -1, mask: tf.Tensor | None = None) -> Mome
         >>> [value.numpy().tolist() for value in moments(x)]
         [2.0, [2.0, 30.0], [1.0, 400.0]]
     """
-    x = _in_statistics_dtype(x)
-    _, count, mean, variance = _centre(x, axis, mask)
-    return Moments(count, tf.reshape(mean, [-1]), tf.reshape(variance, [-1]))
+    where = centred.centre(tf.cast(x, _statistics_dtype(x)), _broadcastable(mask, x, axis), _all_but([axis], x))
+    return Moments(*(tf.reshape(value, shape) for value, shape in zip((where.count, where.mean, where.variance), (_count_shape(where.count), [-1], [-1]))))
 
 
 def batch_norm_training(
-    x: tf.Tensor, gamma: tf.Tensor | None, beta: tf.Tensor | None, mask: tf.Tensor | None = None, *, axis: int, epsilon: float
+    x: tf.Tensor,
+    gamma: tf.Tensor | None,
+    beta: tf.Tensor | None,
+    mask: tf.Tensor | None = None,
+    *,
+    axis: int,
+    epsilon: float,
+    virtual_batch_size: int | None = None,
+    synchronized: bool = False,
+    path: str | None = None,
 ) -> tuple[tf.Tensor, Moments]:
     """Normalises `x` by its own moments: the training form.
 
         y = gamma * (x - mean) / sqrt(variance + epsilon) + beta
 
-    The gradient runs through the mean and the variance.
+    The gradient of y runs through the mean and the variance; the moments that are returned have none. There are derivatives of every order.
 
     Args:
-        x: floating, any rank from 1.
+        x: floating, any rank from 1. Half precision is computed in float32, and stays half in memory where the kernel allows it.
         gamma: (C,), or None for 1.
         beta: (C,), or None for 0.
-        mask: bool, broadcastable to the shape of `x` without its channel axis; False leaves a position out of the moments, not out of `y`.
+        mask: bool, broadcastable to the shape of `x` without its channel axis; False leaves a position out of the moments, not out of `y`. One that is not,
+            but has the shape of `x` without its last axis, as Keras's layers pass it on, is taken as that.
         axis: the channel axis.
         epsilon: added to the variance.
+        virtual_batch_size: so many examples (axis 0) at a time are normalised by their own moments, those that are left over, too. None: all together.
+        synchronized: whether the moments are those of all replicas of the `tf.distribute` strategy around, by one all-reduce.
+        path: "fused" or "centred", as `training_form.choice` says; None: chosen for what is being traced.
 
     Returns:
-        (y, batch): y of the shape and dtype of `x`; `batch`, the `Moments` that it was normalised by.
+        (y, batch): y of the shape and dtype of `x`; `batch`, the `Moments` that it was normalised by; with `virtual_batch_size` those of every group, count,
+        mean and variance (G, C), the last group that of the examples left over, of count 0 if there are none.
 
-    Source: Ioffe & Szegedy 2015, Alg. 1.
+    Source: Ioffe & Szegedy 2015, Alg. 1; virtual batches: Hoffer et al. 2017, "Train longer, generalize better", Alg. 1.
 
     Example:
         >>> x = tf.constant([[1., 10.], [3., 50.]])
@@ -78,21 +100,39 @@ def batch_norm_training(
         >>> y.numpy().tolist()
         [[-1.0, -1.0], [1.0, 1.0]]
     """
-    dtype = x.dtype
-    x = _in_statistics_dtype(x)
-    centred, count, mean, variance = _centre(x, axis, mask)
-    factor = tf.math.rsqrt(variance + epsilon)
-    if gamma is not None:
-        factor *= _along(gamma, x, axis)
-    # centred * factor, and not x * factor - mean * factor, whose terms cancel when the mean is large.
-    y = centred * factor
-    if beta is not None:
-        y += _along(beta, x, axis)
-    return tf.cast(y, dtype), Moments(count, tf.reshape(mean, [-1]), tf.reshape(variance, [-1]))
+    dtype = _statistics_dtype(x)
+    channels = tf.shape(x)[axis]
+    gamma = tf.ones([channels], dtype) if gamma is None else tf.cast(gamma, dtype)
+    beta = tf.zeros([channels], dtype) if beta is None else tf.cast(beta, dtype)
+    if path is None:
+        path = choose_path(x.dtype, masked=mask is not None, grouped=virtual_batch_size is not None, synchronized=synchronized)
+    if path == FUSED:
+        return _fused(x, gamma, beta, axis, epsilon)
+
+    mask = _broadcastable(mask, x, axis)
+    inputs, gamma, beta = tf.cast(x, dtype), _along(gamma, x, axis), _along(beta, x, axis)
+    if virtual_batch_size is not None:
+        y, batch = _by_groups(inputs, gamma, beta, mask, range(x.shape.rank)[axis], epsilon, virtual_batch_size)
+    elif synchronized:
+        y, where = centred.expression(inputs, gamma, beta, mask, _all_but([axis], x), epsilon, merge=over_replicas)
+        batch = [tf.stop_gradient(value) for value in (where.count, where.mean, where.variance)]
+    else:
+        y, batch = _centred(inputs, gamma, beta, mask, _all_but([axis], x), epsilon)
+    if virtual_batch_size is None:
+        batch = Moments(*(tf.reshape(value, shape) for value, shape in zip(batch, (_count_shape(batch[0]), [-1], [-1]))))
+    return tf.cast(y, x.dtype), batch
 
 
 def batch_norm_inference(
-    x: tf.Tensor, gamma: tf.Tensor | None, beta: tf.Tensor | None, mean: tf.Tensor, variance: tf.Tensor, *, axis: int, epsilon: float
+    x: tf.Tensor,
+    gamma: tf.Tensor | None,
+    beta: tf.Tensor | None,
+    mean: tf.Tensor,
+    variance: tf.Tensor,
+    *,
+    axis: int,
+    epsilon: float,
+    path: str | None = None,
 ) -> tf.Tensor:
     """Normalises `x` by given statistics: the inference form, one multiplication and one addition a value.
 
@@ -106,21 +146,69 @@ def batch_norm_inference(
         variance: (C,), not negative.
         axis: the channel axis.
         epsilon: added to the variance.
+        path: "fused" or "centred", as of `batch_norm_training`. Both are nodes that converters and the graph optimiser recognise and fold.
 
     Returns:
         y: the shape and dtype of `x`.
 
-    Source: Ioffe & Szegedy 2015, Alg. 2, line 11. The expression is `tf.nn.batch_normalization`'s, which converters recognise and fold.
+    Source: Ioffe & Szegedy 2015, Alg. 2, line 11.
 
     Example:
         >>> x = tf.constant([[1., 10.], [3., 50.]])
         >>> batch_norm_inference(x, None, None, [1., 0.], [4., 100.], axis=-1, epsilon=0.).numpy().tolist()
         [[0.0, 1.0], [1.0, 5.0]]
     """
-    dtype = x.dtype
-    x = _in_statistics_dtype(x)
-    mean, variance, beta, gamma = (None if value is None else _along(value, x, axis) for value in (mean, variance, beta, gamma))
-    return tf.cast(tf.nn.batch_normalization(x, mean, variance, beta, gamma, epsilon), dtype)
+    if path is None:
+        path = choose_path(x.dtype)
+    dtype = _statistics_dtype(x)
+    if path == FUSED and range(x.shape.rank)[axis] == x.shape.rank - 1:  # Channels first, the kernel is slower than the expression.
+        channels = tf.shape(x)[axis]
+        gamma = tf.ones([channels], dtype) if gamma is None else tf.cast(gamma, dtype)
+        beta = tf.zeros([channels], dtype) if beta is None else tf.cast(beta, dtype)
+        return fused.inference(x, gamma, beta, tf.cast(mean, dtype), tf.cast(variance, dtype), epsilon)
+    mean, variance, beta, gamma = (None if value is None else _along(tf.cast(value, dtype), x, axis) for value in (mean, variance, beta, gamma))
+    return tf.cast(tf.nn.batch_normalization(tf.cast(x, dtype), mean, variance, beta, gamma, epsilon), x.dtype)
+
+
+def fold_batch_norm(
+    kernel: tf.Tensor,
+    bias: tf.Tensor | None,
+    gamma: tf.Tensor | None,
+    beta: tf.Tensor | None,
+    mean: tf.Tensor,
+    variance: tf.Tensor,
+    *,
+    epsilon: float,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The kernel and the bias of a layer that does what a linear layer followed by batch normalisation in inference does.
+
+        factor = gamma / sqrt(variance + epsilon)
+        kernel * factor,  beta + (bias - mean) * factor
+
+    Args:
+        kernel: (..., C), the output channels last; for others bring them there first.
+        bias: (C,), or None for 0.
+        gamma: (C,), or None for 1.
+        beta: (C,), or None for 0.
+        mean: (C,), the moving mean.
+        variance: (C,), the moving variance.
+        epsilon: added to the variance.
+
+    Returns:
+        (kernel, bias): of the shape of `kernel` and (C,).
+
+    Source: Ioffe & Szegedy 2015, Alg. 2, line 11, put into W u + b.
+
+    Example:
+        >>> kernel, bias = fold_batch_norm(tf.ones([1, 2]), None, None, None, tf.constant([1., 2.]), tf.constant([4., 1.]), epsilon=0.)
+        >>> kernel.numpy().tolist(), bias.numpy().tolist()
+        ([[0.5, 1.0]], [-0.5, -2.0])
+    """
+    factor = tf.math.rsqrt(variance + epsilon)
+    if gamma is not None:
+        factor *= gamma
+    folded = -mean * factor if bias is None else (bias - mean) * factor
+    return kernel * factor, folded if beta is None else folded + beta
 
 
 def moving_average(moving: tf.Tensor, value: tf.Tensor, momentum: float, count: tf.Tensor) -> tf.Tensor:
@@ -145,35 +233,156 @@ def moving_average(moving: tf.Tensor, value: tf.Tensor, momentum: float, count: 
     return tf.where(count > 0, moving * momentum + value * (1.0 - momentum), moving)
 
 
-def _in_statistics_dtype(x):
-    return tf.cast(x, tf.float32) if x.dtype in (tf.float16, tf.bfloat16) else x
+def renormalised(
+    normalised: tf.Tensor,
+    gamma: tf.Tensor | None,
+    beta: tf.Tensor | None,
+    batch: Moments,
+    renorm_mean: tf.Tensor,
+    renorm_stddev: tf.Tensor,
+    *,
+    axis: int,
+    epsilon: float,
+    rmin: float | None = None,
+    rmax: float | None = None,
+    dmax: float | None = None,
+) -> tf.Tensor:
+    """Batch renormalisation of what was normalised by the batch's moments.
+
+        s = max(renorm_stddev, sqrt(epsilon))
+        r = clip(sqrt(variance + epsilon) / s, rmin, rmax)        d = clip((mean - renorm_mean) / s, -dmax, dmax)
+        y = gamma * (normalised * r + d) + beta                   no gradient through r and d
+
+    Args:
+        normalised: (x - mean) / sqrt(variance + epsilon).
+        gamma, beta: (C,), or None for 1 and 0.
+        batch: `Moments`, those of x.
+        renorm_mean, renorm_stddev: (C,), the statistics that the outputs are to follow.
+        axis: the channel axis.
+        epsilon: added to the variance.
+        rmin, rmax, dmax: bounds of the corrections, or None.
+
+    Returns:
+        The shape and dtype of `normalised`.
+
+    Source: Ioffe 2017, "Batch Renormalization", Alg. 1; the bounds' names and the lower bound of s as in Keras.
+
+    Example:
+        >>> moments_of_x = Moments(tf.constant(2.), mean=tf.constant([1.]), variance=tf.constant([4.]))
+        >>> y = renormalised(tf.constant([[-1.], [1.]]), None, None, moments_of_x, tf.constant([0.]), tf.constant([1.]), axis=-1, epsilon=0.)
+        >>> y.numpy().tolist()
+        [[-1.0], [3.0]]
+    """
+    renorm_mean, s = tf.cast(renorm_mean, batch.mean.dtype), tf.maximum(tf.cast(renorm_stddev, batch.mean.dtype), epsilon**0.5)
+    r, d = tf.sqrt(batch.variance + epsilon) / s, (batch.mean - renorm_mean) / s
+    r = r if rmin is None else tf.maximum(r, rmin)
+    r = r if rmax is None else tf.minimum(r, rmax)
+    d = d if dmax is None else tf.clip_by_value(d, -dmax, dmax)
+    scale, offset = tf.stop_gradient(r), tf.stop_gradient(d)
+    if gamma is not None:
+        scale, offset = scale * gamma, offset * gamma
+    if beta is not None:
+        offset += beta
+    return normalised * _along(scale, normalised, axis) + _along(offset, normalised, axis)
+
+
+def _statistics_dtype(x):
+    return tf.float64 if x.dtype == tf.float64 else tf.float32
+
+
+def _count_shape(count):
+    """A count has the channels' axis only where a mask counts them apart."""
+    return [] if count.shape.num_elements() == 1 else [-1]
+
+
+def _all_but(kept, x):
+    kept = [range(x.shape.rank)[axis] for axis in kept]
+    return [axis for axis in range(x.shape.rank) if axis not in kept]
 
 
 def _along(vector, x, axis):
-    """(C,) in the dtype of `x`, shaped so that it broadcasts along `axis` of `x`."""
+    """(C,), shaped so that it broadcasts along `axis` of `x`."""
     shape = [1] * x.shape.rank
     shape[axis] = -1
-    return tf.reshape(tf.cast(vector, x.dtype), shape)
+    return tf.reshape(vector, shape)
 
 
-def _centre(x, axis, mask):
-    """(x - mean, N, mean, variance), the last two with reduced axes of size 1."""
-    channel = range(x.shape.rank)[axis]
-    axes = [a for a in range(x.shape.rank) if a != channel]
+def _broadcastable(mask, x, axis):
+    """The mask at the size of `x`, with size 1 for the channels; None stays None. One of Keras's own layers may count a channel's values apart."""
     if mask is None:
-        count = tf.cast(tf.reduce_prod(tf.gather(tf.shape(x), axes)), x.dtype)
-    else:
-        mask = tf.expand_dims(tf.broadcast_to(mask, tf.gather(tf.shape(x), axes)), channel)
-        count = tf.reduce_sum(tf.cast(mask, x.dtype))
+        return None
+    axis, shape = range(x.shape.rank)[axis], tf.shape(x)
+    kept = _all_but([axis], x)
+    if mask_fits(mask.shape, [x.shape[place] for place in kept]):
+        return tf.expand_dims(tf.broadcast_to(mask, tf.gather(shape, kept)), axis)
+    return tf.broadcast_to(mask[..., tf.newaxis], shape)
 
-    def mean_of(values):
-        if mask is not None:
-            values = tf.where(mask, values, tf.zeros([], x.dtype))
-        return tf.reduce_sum(values, axes, keepdims=True) / tf.maximum(count, 1)
 
-    # The rounded mean is a constant that only shifts x close to zero; its error is then measured and taken out.
-    shift = tf.stop_gradient(mean_of(x))
-    deviation = x - shift
-    error = mean_of(deviation)
-    centred = deviation - error
-    return centred, count, shift + error, mean_of(tf.square(centred))
+def mask_fits(mask_shape, shape):
+    """Whether, as far as their static sizes say, a mask of the one shape broadcasts to the other."""
+    pairs = zip(reversed(list(mask_shape)), reversed(list(shape)))
+    return len(mask_shape) <= len(shape) and all(None in (size, needed) or size in (1, needed) for size, needed in pairs)
+
+
+def _fused(x, gamma, beta, axis, epsilon):
+    def expression(x, gamma, beta):
+        inputs, gamma, beta = tf.cast(x, gamma.dtype), _along(gamma, x, axis), _along(beta, x, axis)
+        y, _ = centred.expression(inputs, gamma, beta, None, _all_but([axis], x), epsilon)
+        return tf.cast(y, x.dtype)
+
+    y, batch = differentiable(
+        forward=lambda x, gamma, beta: fused.batch_norm(x, gamma, beta, axis, epsilon),
+        backward=lambda x, gamma, dy, saved: fused.gradient(gamma, dy, saved, axis, epsilon),
+        expression=expression,
+        x=x,
+        gamma=gamma,
+        beta=beta,
+    )
+    return y, Moments(*batch)
+
+
+def _centred(x, gamma, beta, mask, axes, epsilon):
+    """`centred.expression` with its gradient by hand; statistics keep the reduced axes."""
+
+    def forward(x, gamma, beta):
+        y, where = centred.expression(x, gamma, beta, mask, axes, epsilon)
+        return y, (where.count, where.mean, where.variance), where
+
+    return differentiable(
+        forward=forward,
+        backward=lambda x, gamma, dy, where: centred.backward(x, gamma, dy, where, mask, axes, epsilon),
+        expression=lambda x, gamma, beta: centred.expression(x, gamma, beta, mask, axes, epsilon)[0],
+        x=x,
+        gamma=gamma,
+        beta=beta,
+    )
+
+
+def _by_groups(x, gamma, beta, mask, axis, epsilon, size):
+    """As many groups of `size` examples as there are, and the rest."""
+    examples = tf.shape(x)[0]
+    whole = examples // size
+    parts = [
+        _groups(value, gamma, beta, values_mask, axis, epsilon, groups)
+        for value, values_mask, groups in (
+            (x[: whole * size], None if mask is None else mask[: whole * size], whole),
+            (x[whole * size :], None if mask is None else mask[whole * size :], 1),
+        )
+    ]
+    normalised, batches = zip(*parts)
+    return tf.concat(normalised, 0), Moments(*(tf.concat(values, 0) for values in zip(*batches)))
+
+
+def _groups(x, gamma, beta, mask, axis, epsilon, groups):
+    """`x` in so many groups of equal size, each by its own moments."""
+
+    def apart(value):
+        members = tf.shape(value)[0] // tf.maximum(groups, 1)
+        return tf.reshape(value, tf.concat([[groups, members], tf.shape(value)[1:]], 0))
+
+    grouped = apart(x)
+    y, (count, mean, variance) = _centred(
+        grouped, gamma[tf.newaxis], beta[tf.newaxis], None if mask is None else apart(mask), _all_but([0, axis + 1], grouped), epsilon
+    )
+    batch = tf.broadcast_to(count, tf.shape(mean)), mean, variance
+    return tf.reshape(y, tf.shape(x)), [tf.reshape(value, [groups, tf.shape(x)[axis]]) for value in batch]

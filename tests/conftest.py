@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+# Two replicas for tf.distribute, on any machine; everything else computes on the first.
+tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
+
 EXECUTIONS = {"eager": lambda function: function, "function": tf.function, "xla": lambda function: tf.function(function, jit_compile=True)}
 
 

@@ -56,3 +56,32 @@ def batch_norm_training_gradient(x, gamma, dy, axis, epsilon):
 def moving_average(moving, value, momentum):
     """`momentum` is the share of the old value that is kept."""
     return momentum * np.asarray(moving, np.float64) + (1 - momentum) * np.asarray(value, np.float64)
+
+
+def lp_measure(x, p, axis=-1, mask=None):
+    """(C,): mean |d|, sqrt(mean d**2) or max |d| of the deviations d from the mean, for p = 1, 2, inf. Santurkar et al. 2018, sec. 3.3, read so."""
+    columns = _columns(x, axis)
+    if mask is not None:
+        columns = columns[np.broadcast_to(mask, np.delete(np.shape(x), axis)).reshape(-1)]
+    deviations = np.abs(columns - columns.sum(axis=0) / len(columns))
+    return deviations.max(axis=0) if p == np.inf else (deviations**p).mean(axis=0) ** (1 / p)
+
+
+def lp_norm_training(x, gamma, beta, p, axis, epsilon, mask=None):
+    """y of the shape of x: as `batch_norm_training`, with the square of the measure in the variance's place."""
+    mean, _ = moments(x, axis, mask)
+    return batch_norm_inference(x, gamma, beta, mean, lp_measure(x, p, axis, mask) ** 2, axis, epsilon)
+
+
+def numerical_gradient(loss, x, step=1e-5):
+    """Of the shape of x: central differences of `loss`, a function of x that returns a number. Its error is of the order of step**2."""
+    x = np.array(x, np.float64)
+    gradient = np.empty_like(x)
+    for place in np.ndindex(x.shape):
+        value = x[place]
+        ends = []
+        for x[place] in (value + step, value - step):
+            ends.append(loss(x))
+        x[place] = value
+        gradient[place] = (ends[0] - ends[1]) / (2 * step)
+    return gradient

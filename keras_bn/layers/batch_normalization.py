@@ -5,6 +5,10 @@ import tensorflow as tf
 
 from keras_bn import functional
 
+# Keyword arguments of Keras 2's layer whose values changed how it computed, not what; and those that Keras 3 has since 3.14 only.
+_NO_LONGER = ("fused", "adjustment")
+_RENORM = ("renorm", "renorm_clipping", "renorm_momentum")
+
 
 @keras.saving.register_keras_serializable(package="keras_bn")
 class BatchNormalization(keras.layers.BatchNormalization):
@@ -19,74 +23,264 @@ class BatchNormalization(keras.layers.BatchNormalization):
     In inference, or with `trainable=False`, the moving statistics take the place of the batch's, and nothing is updated. The two forms are
     `functional.batch_norm_training` and `functional.batch_norm_inference`, each compiled by `tf.function`; `call` only decides which.
 
+    Under a `tf.distribute` strategy each replica normalises by its own batch, unless `synchronized`, and keeps moving statistics of its own, also for its
+    share of an inference; whoever reads or saves them gets their mean.
+
     Args:
-        *args, **kwargs: all of `keras.layers.BatchNormalization`: axis, momentum, epsilon, center, scale, the initializers, regularizers and
-            constraints of gamma and beta, synchronized, name, dtype, trainable and, where Keras has it, renorm.
+        axis: int, the channel axis.
+        momentum: float from 0 to 1, the share of the moving statistics that is kept; or None: their value is the plain average over all batches since
+            they were last reset, and the layer has one more weight, `batches`, which counts those.
+        epsilon: positive float, added to the variance.
+        *args, **kwargs: all else of `keras.layers.BatchNormalization`: center, scale, the initializers, regularizers and constraints of gamma and beta,
+            synchronized, name, dtype, trainable and, from Keras 3.14 on, renorm, renorm_clipping, renorm_momentum.
         jit_compile: None: compiled as the function around it is; True: both forms are compiled by XLA wherever the layer is called.
+        unbiased: whether `moving_variance` follows the variance with divisor N - 1.
+        virtual_batch_size: positive int: in training, so many examples at a time are normalised by their own statistics, and those that are left over, too;
+            the moving statistics follow the mean of the groups' means and variances, weighted by their sizes. None: the whole batch at a time.
 
     Call arguments:
         inputs: floating, rank 2 or more, channels on `axis`.
         training: bool, None or a boolean scalar tensor.
-        mask: bool, the shape of `inputs` without the channel axis; False leaves a position out of the statistics. A batch that is masked
-            throughout, or empty, leaves the moving statistics as they are.
+        mask: bool, broadcastable to the shape of `inputs` without the channel axis (or, where that does not fit, without the last axis, as Keras's layers
+            pass masks on); False leaves a position out of the statistics. A batch that is masked throughout, or empty, leaves the moving statistics alone.
 
     Returns:
-        The shape of `inputs`, in the layer's compute dtype. Under the policies mixed_float16 and mixed_bfloat16
-        the statistics are float32.
+        The shape of `inputs`, in the layer's compute dtype. Under the policies mixed_float16 and mixed_bfloat16 the statistics are float32.
 
-    Source: Ioffe & Szegedy 2015, Alg. 1; the moving averages are the option that its section 3.1 names, with the biased variance, as in Keras.
+    Raises:
+        ValueError: an argument that is out of range, two that exclude each other, inputs or a mask of a shape that does not fit.
+
+    Source: Ioffe & Szegedy 2015, Alg. 1; the moving averages are the option that its section 3.1 names, with the biased variance, as in Keras; `unbiased`
+    with `momentum=None` is its Alg. 2. Virtual batches: Hoffer et al. 2017. Renormalisation: Ioffe 2017.
 
     Example:
-        >>> layer = BatchNormalization(momentum=0.5, epsilon=0.0)
-        >>> layer(np.array([[1.0, 10.0], [3.0, 50.0]], "float32"), training=True).numpy().tolist()
+        >>> layer = BatchNormalization(momentum=0.5, epsilon=1e-6)
+        >>> layer(np.array([[1.0, 10.0], [3.0, 50.0]], "float32"), training=True).numpy().round(3).tolist()
         [[-1.0, -1.0], [1.0, 1.0]]
         >>> layer.moving_mean.numpy().tolist()
         [1.0, 15.0]
     """
 
-    def __init__(self, *args, jit_compile: bool | None = None, **kwargs):
-        super().__init__(*args, **kwargs)
-        if jit_compile not in (None, True):
-            raise ValueError(
-                f"`jit_compile` of BatchNormalization is {jit_compile!r}; expected None (as the function around the layer is compiled) "
-                "or True (always by XLA): leave it out to have it follow `Model.compile(jit_compile=...)`."
-            )
+    def __init__(
+        self,
+        axis: int = -1,
+        momentum: float | None = 0.99,
+        epsilon: float = 1e-3,
+        *args,
+        jit_compile: bool | None = None,
+        unbiased: bool = False,
+        virtual_batch_size: int | None = None,
+        **kwargs,
+    ):
+        super().__init__(axis, 0.0 if momentum is None else momentum, epsilon, *args, **kwargs)
+        self.momentum = None if momentum is None else float(momentum)
         self.jit_compile = jit_compile
-        self._training_function = tf.function(functional.batch_norm_training, jit_compile=jit_compile, autograph=False)
-        self._inference_function = tf.function(functional.batch_norm_inference, jit_compile=jit_compile, autograph=False)
+        self.unbiased = unbiased
+        self.virtual_batch_size = virtual_batch_size
+        self.renorm = getattr(self, "renorm", False)
+        self.batches = None
+        self._refuse_what_makes_no_sense()
+        self._training_function = _compiled(functional.batch_norm_training, jit_compile)
+        self._inference_function = _compiled(functional.batch_norm_inference, jit_compile)
+
+    def _refuse_what_makes_no_sense(self):
+        def refuse(name, expected):
+            raise ValueError(f"`{name}` of {type(self).__name__} is {getattr(self, name)!r}; expected {expected}.")
+
+        def exclude(one, other, why):
+            raise ValueError(f"`{one}` and `{other}` of {type(self).__name__} exclude each other, since {why}; leave one of them out.")
+
+        if self.momentum is not None and not 0 <= self.momentum <= 1:
+            refuse("momentum", "a number from 0 to 1, the share of the old value that is kept (1 minus PyTorch's), or None for the plain average")
+        if not self.epsilon > 0:
+            refuse("epsilon", "a positive number, such as 0.001: a channel whose variance is 0 is divided by its square root")
+        if self.jit_compile not in (None, True):
+            refuse("jit_compile", "None (as the function around the layer is compiled) or True (always by XLA): leave it out to follow the model's")
+        size = self.virtual_batch_size
+        if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 1):
+            refuse("virtual_batch_size", "a positive integer, the number of examples to normalise together, or None for all")
+        if size is not None and self.synchronized:
+            exclude("virtual_batch_size", "synchronized", "one makes the groups smaller than a replica's batch and the other larger")
+        if size is not None and self.renorm:
+            exclude("virtual_batch_size", "renorm", "renormalisation corrects one set of batch statistics and there are several")
+        if self.unbiased and self.renorm:
+            exclude("unbiased", "renorm", "renormalisation keeps moving standard deviations of the batch as it is normalised")
+        if self.jit_compile and self.synchronized:
+            exclude("jit_compile", "synchronized", "XLA cannot compile the exchange between replicas")
+
+    def build(self, input_shape):
+        self._refuse_shape(input_shape)
+        super().build(input_shape)
+        self.input_spec = None  # `call` says in more words what is wrong.
+        if self.momentum is None:
+            self.batches = self.add_weight(shape=(), name="batches", initializer="zeros", trainable=False, autocast=False)
+
+    def add_weight(self, shape=None, initializer=None, dtype=None, trainable=True, autocast=True, name=None, **kwargs):
+        """As of `keras.Layer`; what is not trained is kept by each replica apart, and averaged where it is read, which that has no argument for."""
+        if trainable:
+            return super().add_weight(shape=shape, initializer=initializer, dtype=dtype, trainable=trainable, autocast=autocast, name=name, **kwargs)
+        with keras.name_scope(self.name, caller=self):
+            variable = keras.Variable(
+                initializer=keras.initializers.get(initializer),
+                shape=shape,
+                dtype=dtype or self.variable_dtype,
+                trainable=False,
+                autocast=autocast,
+                aggregation="mean",
+                synchronization="on_read",
+                name=name,
+            )
+        variable.regularizer = variable.constraint = None
+        variable.overwrite_with_gradient = False
+        self._track_variable(variable)
+        return variable
 
     def call(self, inputs, training=None, mask=None):
-        if self.synchronized or getattr(self, "renorm", False):
-            return super().call(inputs, training=training, mask=mask)
         inputs = tf.convert_to_tensor(inputs)
-        mask = None if mask is None else tf.cast(mask, tf.bool)
-        statistics = [tf.convert_to_tensor(self.moving_mean), tf.convert_to_tensor(self.moving_variance)]
+        if not inputs.dtype.is_floating:
+            raise ValueError(f"{self.name} received inputs of dtype {inputs.dtype.name}; expected floating point: cast them, for instance to float32.")
+        self._refuse_shape(inputs.shape)
+        if mask is not None:
+            mask = tf.cast(mask, tf.bool)
+            self._refuse_mask(mask.shape, inputs.shape)
         gamma = tf.convert_to_tensor(self.gamma) if self.scale else None
         beta = tf.convert_to_tensor(self.beta) if self.center else None
-
-        def train():
-            outputs, batch = self._training_function(inputs, gamma, beta, mask, axis=self.axis, epsilon=self.epsilon)
-            mean, variance = (
-                functional.moving_average(moving, value, self.momentum, batch.count) for moving, value in zip(statistics, (batch.mean, batch.variance))
-            )
-            return outputs, mean, variance
-
-        def infer():
-            outputs = self._inference_function(inputs, gamma, beta, *statistics, axis=self.axis, epsilon=self.epsilon)
-            return outputs, *statistics
-
         decided_by_tensor = tf.is_tensor(training)
         if not self.trainable or not (decided_by_tensor or training):
-            outputs, *_ = infer()
+            outputs = self._infer(inputs, gamma, beta)
+        elif not decided_by_tensor:
+            outputs, statistics = self._train(inputs, gamma, beta, mask)
+            self._assign(statistics)
         else:
             # Both forms return the statistics, so that a tensor can decide between them; the assignment stands outside of the branches.
-            outputs, *statistics = tf.cond(tf.cast(training, tf.bool), train, infer) if decided_by_tensor else train()
-            self.moving_mean.assign(statistics[0])
-            self.moving_variance.assign(statistics[1])
+            outputs, statistics = tf.cond(
+                tf.cast(training, tf.bool),
+                lambda: self._train(inputs, gamma, beta, mask),
+                lambda: (self._infer(inputs, gamma, beta), [tf.convert_to_tensor(variable) for variable in self._statistics]),
+            )
+            self._assign(statistics)
         return tf.cast(outputs, self.compute_dtype)
 
+    def _infer(self, inputs, gamma, beta):
+        statistics = tf.convert_to_tensor(self.moving_mean), tf.convert_to_tensor(self.moving_variance)
+        path = functional.choose_path(inputs.dtype, jit_compile=bool(self.jit_compile))
+        return self._inference_function(inputs, gamma, beta, *statistics, axis=self.axis, epsilon=self.epsilon, path=path)
+
+    def _train(self, inputs, gamma, beta, mask):
+        """(outputs, what `_statistics` become)."""
+        path = functional.choose_path(
+            inputs.dtype,
+            masked=mask is not None,
+            grouped=self.virtual_batch_size is not None,
+            synchronized=self.synchronized,
+            jit_compile=bool(self.jit_compile),
+        )
+        # Replicas cannot talk to each other from within a function of one of them.
+        form = functional.batch_norm_training if self.synchronized else self._training_function
+        arguments = dict(axis=self.axis, epsilon=self.epsilon, virtual_batch_size=self.virtual_batch_size, synchronized=self.synchronized, path=path)
+        if self.renorm:
+            # The correction needs the batch's moments, and its product with gamma and beta their dtype.
+            normalised, batch = form(tf.cast(inputs, self.moving_mean.dtype), None, None, mask, **arguments)
+            outputs = functional.renormalised(
+                normalised, gamma, beta, batch, self.renorm_mean, self.renorm_stddev, axis=self.axis, epsilon=self.epsilon, **self.renorm_clipping
+            )
+        else:
+            outputs, batch = form(inputs, gamma, beta, mask, **arguments)
+        return outputs, self._followed(batch)
+
+    @property
+    def _statistics(self):
+        kept = [self.moving_mean, self.moving_variance]
+        if self.renorm:
+            kept += [self.moving_stddev, self.renorm_mean, self.renorm_stddev]
+        return kept if self.batches is None else [*kept, self.batches]
+
+    def _followed(self, batch):
+        """What `_statistics` become after a batch of these moments."""
+        variance = functional.sample_variance(batch) if self.unbiased else batch.variance
+        batch = batch._replace(variance=variance)
+        if self.virtual_batch_size is not None:
+            batch = functional.average_moments(batch)
+        momentum, counted = self.momentum, []
+        if momentum is None:
+            batches = tf.convert_to_tensor(self.batches)
+            momentum = batches / (batches + 1)
+            counted = [batches + tf.cast(tf.reduce_any(batch.count > 0), batches.dtype)]
+
+        def follow(variable, value, momentum):
+            return functional.moving_average(tf.convert_to_tensor(variable), value, momentum, batch.count)
+
+        mean = follow(self.moving_mean, batch.mean, momentum)
+        if not self.renorm:
+            return [mean, follow(self.moving_variance, batch.variance, momentum), *counted]
+        deviation = tf.sqrt(batch.variance + self.epsilon)
+        moving = follow(self.moving_stddev, deviation, momentum)
+        squared = tf.where(batch.count > 0, tf.nn.relu(tf.square(moving) - self.epsilon), self.moving_variance)
+        renorm = [follow(self.renorm_mean, batch.mean, self.renorm_momentum), follow(self.renorm_stddev, deviation, self.renorm_momentum)]
+        return [mean, squared, moving, *renorm, *counted]
+
+    def _assign(self, statistics):
+        for variable, value in zip(self._statistics, statistics):
+            variable.assign(value)
+
+    def reset_statistics(self) -> None:
+        """Gives the moving statistics the values that they were built with; with `momentum=None` the count starts anew."""
+        shape, dtype = self.moving_mean.shape, self.moving_mean.dtype
+        mean, variance = self.moving_mean_initializer(shape, dtype=dtype), self.moving_variance_initializer(shape, dtype=dtype)
+        deviation = tf.sqrt(variance)
+        values = [mean, variance, deviation, mean, deviation] if self.renorm else [mean, variance]
+        self._assign(values if self.batches is None else [*values, tf.zeros([], dtype)])
+
+    def _refuse_shape(self, shape):
+        rank = len(shape)
+        if rank < 2:
+            raise ValueError(f"{self.name} received inputs of shape {tuple(shape)}; expected rank 2 or more, examples first: add an axis.")
+        if not -rank <= self.axis < rank:
+            raise ValueError(
+                f"`axis` of {self.name} is {self.axis} and its inputs have shape {tuple(shape)}; expected {-rank} to {rank - 1}: choose the channels' axis."
+            )
+        channels, expected = shape[self.axis], self.moving_mean.shape[0] if self.built else None
+        if channels is None and not self.built:
+            raise ValueError(
+                f"{self.name} received inputs of shape {tuple(shape)}; expected a known number of channels on axis {self.axis}: give it in keras.Input."
+            )
+        if self.built and channels not in (None, expected):
+            raise ValueError(
+                f"{self.name} received {channels} channels, in inputs of shape {tuple(shape)}; expected {expected} on axis {self.axis}, "
+                "as it was built with: make another layer for these."
+            )
+
+    def _refuse_mask(self, mask, shape):
+        axis = range(len(shape))[self.axis]
+        expected = [size for place, size in enumerate(shape) if place != axis]
+        as_keras_passes_it = len(mask) == len(expected) and functional.mask_fits(mask, shape[:-1])
+        if not functional.mask_fits(mask, expected) and not as_keras_passes_it:
+            raise ValueError(
+                f"{self.name} received a mask of shape {tuple(mask)} for inputs of shape {tuple(shape)}; expected one that broadcasts to {tuple(expected)}, "
+                "the shape of the inputs without the channel axis: reshape it, with size 1 where it holds for all."
+            )
+
     def get_config(self):
-        config = super().get_config()
-        if self.jit_compile:  # Else left out, so that Keras's layer, too, takes the config.
-            config["jit_compile"] = True
-        return config
+        # What Keras's layer does not know is left out where it says nothing, so that it takes the config, too.
+        own = {name: value for name in ("jit_compile", "unbiased", "virtual_batch_size") if (value := getattr(self, name))}
+        return {**super().get_config(), **own}
+
+    @classmethod
+    def from_config(cls, config):
+        """The layer of a config of ours, of Keras 3's layer, or of Keras 2's, whose axis is a list."""
+        config = {name: value for name, value in config.items() if name not in _NO_LONGER}
+        axis = config.get("axis", -1)
+        if isinstance(axis, (list, tuple)):
+            if len(axis) != 1:
+                raise ValueError(f"a config of {cls.__name__} has axis {list(axis)}; expected one channel axis: normalise each with a layer of its own.")
+            config["axis"] = axis[0]
+        if not config.get("renorm"):
+            config = {name: value for name, value in config.items() if name not in _RENORM}
+        return super().from_config(config)
+
+
+def _compiled(form, jit_compile):
+    function = tf.function(form, jit_compile=jit_compile, autograph=False)
+    # A trace for every shape and path is what is wanted; TensorFlow counts those of all layers together, and warns.
+    function._omit_frequent_tracing_warning = True
+    return function

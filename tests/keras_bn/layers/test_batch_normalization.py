@@ -157,7 +157,7 @@ def test_each_form_is_traced_once(inputs):
 def test_jit_compile_false_is_refused():
     expected = (
         "`jit_compile` of BatchNormalization is False; expected None (as the function around the layer is compiled) or True (always by XLA): "
-        "leave it out to have it follow `Model.compile(jit_compile=...)`."
+        "leave it out to follow the model's."
     )
     with pytest.raises(ValueError, match="jit_compile") as caught:
         keras_bn.BatchNormalization(jit_compile=False)

@@ -1,0 +1,1 @@
+"""How fast the layer is, one comparison a file: `python -m benchmarks.NAME --help`."""

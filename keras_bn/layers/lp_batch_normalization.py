@@ -1,0 +1,149 @@
+"""`LpBatchNormalization`: normalisation by the mean and an Lp measure of the deviations from it."""
+
+import math
+
+import keras
+import tensorflow as tf
+
+from keras_bn import functional
+from keras_bn.layers.batch_normalization import BatchNormalization
+
+# Arguments of BatchNormalization that are about its variance.
+_OF_VARIANCE = ("unbiased", "virtual_batch_size", "synchronized", "renorm")
+
+
+def lp_norm_training(
+    x: tf.Tensor, gamma: tf.Tensor | None, beta: tf.Tensor | None, mask: tf.Tensor | None = None, *, p: float, axis: int, epsilon: float
+) -> tuple[tf.Tensor, functional.Moments]:
+    """Normalises `x` by its own mean and Lp measure: the training form.
+
+        d = x - mean
+        measure = mean(|d|),  sqrt(mean(d**2))  or  max(|d|)                   for p = 1, 2, inf
+        y = gamma * d / sqrt(measure**2 + epsilon) + beta
+
+    The gradient of y runs through the mean and the measure; what is returned of them has none. Where several |d| are the largest, they share its gradient.
+
+    Args:
+        x: floating, any rank from 1. Half precision is computed in float32.
+        gamma: (C,), or None for 1.
+        beta: (C,), or None for 0.
+        mask: bool, as of `functional.batch_norm_training`; False leaves a position out of mean and measure, not out of `y`.
+        p: 1, 2 or math.inf.
+        axis: the channel axis.
+        epsilon: added to the square of the measure.
+
+    Returns:
+        (y, batch): y of the shape and dtype of `x`; `batch`, `Moments` whose `variance` is the square of the measure.
+
+    Source: as of `LpBatchNormalization`.
+
+    Example:
+        >>> x = tf.constant([[1.], [3.], [8.]])
+        >>> y, batch = lp_norm_training(x, None, None, p=math.inf, axis=-1, epsilon=0.)
+        >>> y.numpy().tolist(), batch.mean.numpy().tolist(), batch.variance.numpy().tolist()
+        ([[-0.75], [-0.25], [1.0]], [4.0], [16.0])
+    """
+    # The mean is taken twice, as deviations from a mean that is rounded have a mean, too.
+    shift = tf.stop_gradient(functional.moments(x, axis, mask).mean)
+    dtype, kept = shift.dtype, [1] * x.shape.rank
+    kept[axis] = -1
+    deviation = tf.cast(x, dtype) - tf.reshape(shift, kept)
+    count, error, variance = functional.moments(deviation, axis, mask)
+    deviation -= tf.reshape(error, kept)
+    if p == 1:
+        squared = tf.square(functional.moments(tf.abs(deviation), axis, mask).mean)
+    elif p == 2:
+        squared = variance
+    else:
+        reduced = [place for place in range(x.shape.rank) if kept[place] == 1]
+        counted = deviation if mask is None else tf.where(_at_size_of(x, mask, axis), deviation, 0)
+        squared = tf.square(tf.maximum(tf.reduce_max(tf.abs(counted), reduced), 0))  # Without any value the largest is -inf.
+    factor = tf.math.rsqrt(squared + epsilon)
+    if gamma is not None:
+        factor *= tf.cast(gamma, dtype)
+    y = deviation * tf.reshape(factor, kept)
+    if beta is not None:
+        y += tf.reshape(tf.cast(beta, dtype), kept)
+    return tf.cast(y, x.dtype), functional.Moments(*(tf.stop_gradient(value) for value in (count, shift + error, squared)))
+
+
+@keras.saving.register_keras_serializable(package="keras_bn")
+class LpBatchNormalization(BatchNormalization):
+    """Normalises each channel by its mean and an Lp measure of the deviations from it, in place of the standard deviation.
+
+        d = x - mean
+        measure = mean(|d|),  sqrt(mean(d**2))  or  max(|d|)                   for p = 1, 2, inf
+        y = gamma * d / sqrt(measure**2 + epsilon) + beta
+
+    `epsilon` stands beside the square for every p, so that it means the same as in batch normalisation, which is p = 2. Inference takes moving averages of the
+    mean and of the measure's square; the latter's weight is called `moving_variance`, as in batch normalisation, whose inference form, and so whatever folds
+    or freezes that, holds for this layer as it is. A variance it is for p = 2 only.
+
+    For p = 1 and inf the variance of y is not 1: for Gaussian x it is pi/2 with p = 1, and below 1 with p = inf.
+
+    Args:
+        p: 1, 2, math.inf or "inf".
+        axis, momentum, epsilon: as of `keras_bn.BatchNormalization`; `epsilon` is added to the square of the measure.
+        center: whether there is a beta.
+        scale: whether there is a gamma.
+        **kwargs: what else there is of `keras_bn.BatchNormalization`, except what is about a variance: unbiased, virtual_batch_size, synchronized, renorm.
+
+    Call arguments:
+        inputs, training, mask: as of `keras_bn.BatchNormalization`; False in the mask leaves a position out of the mean and the measure.
+
+    Returns:
+        The shape of `inputs`, in the layer's compute dtype. Under the policies mixed_float16 and mixed_bfloat16 the statistics are float32.
+
+    Raises:
+        ValueError: a `p` other than these, an argument that is about a variance; whatever `keras_bn.BatchNormalization` refuses.
+
+    Source: Santurkar et al. 2018, "How Does Batch Normalization Help Optimization?", sec. 3.3, which fixes the first moment and then divides by the average
+    Lp norm, for p = 1, 2 and inf, and gives no formula. Read here as the measure of the deviations, so that p = 2 is batch normalisation and adding a constant
+    to x changes nothing. Its words are "before shifting the mean"; taken by the letter those are (mean(|x|**p))**(1/p) of x as it comes, which is not done.
+    The average of p = inf is taken as the largest value. Neither epsilon nor inference is spoken of there.
+
+    Example:
+        >>> layer = LpBatchNormalization(p=1, momentum=0.5, epsilon=1e-6)
+        >>> layer(np.array([[1.0], [3.0], [9.0], [11.0]], "float32"), training=True).numpy().round(3).tolist()
+        [[-1.25], [-0.75], [0.75], [1.25]]
+        >>> layer.moving_mean.numpy().tolist(), layer.moving_variance.numpy().tolist()
+        ([3.0], [8.5])
+    """
+
+    def __init__(
+        self,
+        p: float | str = 1,
+        axis: int = -1,
+        momentum: float | None = 0.99,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        **kwargs,
+    ):
+        if isinstance(p, bool) or p not in (1, 2, math.inf, "inf"):
+            raise ValueError(f"`p` of {type(self).__name__} is {p!r}; expected 1, 2 or math.inf: one of the paper's.")
+        for name in _OF_VARIANCE:
+            if kwargs.get(name):
+                raise ValueError(
+                    f"`{name}` of {type(self).__name__} is {kwargs[name]!r}; expected none, since it is about a variance: leave it out, "
+                    "or use keras_bn.BatchNormalization."
+                )
+        super().__init__(axis=axis, momentum=momentum, epsilon=epsilon, center=center, scale=scale, **kwargs)
+        self.p = math.inf if p == "inf" else p
+        self._lp_training_function = tf.function(lp_norm_training, jit_compile=self.jit_compile, autograph=False)
+
+    def _train(self, inputs, gamma, beta, mask):
+        outputs, batch = self._lp_training_function(inputs, gamma, beta, mask, p=self.p, axis=self.axis, epsilon=self.epsilon)
+        return outputs, self._followed(batch)
+
+    def get_config(self):
+        return {**super().get_config(), "p": "inf" if self.p == math.inf else int(self.p)}  # JSON has no infinity.
+
+
+def _at_size_of(x, mask, axis):
+    """The mask, which may lack the channel axis or, as Keras's layers pass it on, the last one, at the size of `x` or with size 1 on that axis."""
+    axis, shape = range(x.shape.rank)[axis], tf.shape(x)
+    kept = [place for place in range(x.shape.rank) if place != axis]
+    if functional.mask_fits(mask.shape, [x.shape[place] for place in kept]):
+        return tf.expand_dims(tf.broadcast_to(mask, tf.gather(shape, kept)), axis)
+    return mask[..., tf.newaxis]

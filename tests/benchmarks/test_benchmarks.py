@@ -1,0 +1,130 @@
+"""`python -m benchmarks.NAME` as a user runs it, on the smallest that there is: that it measures and tells, not how fast anything is."""
+
+import json
+import math
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from absl import flags
+
+from benchmarks import layer, train_step
+from keras_bn import BatchNormalization
+
+ROOT = pathlib.Path(__file__).parents[2]
+SMALL = {
+    "layer": ["--shapes=64x4x4x8", "--dtypes=float32", "--compile=graph"],
+    "train_step": ["--depth=11", "--width=0.02", "--batch_size=2"],
+}
+
+
+def run(benchmark, *arguments):
+    return subprocess.run([sys.executable, "-m", f"benchmarks.{benchmark}", *arguments], cwd=ROOT, capture_output=True, text=True)
+
+
+def measured(benchmark, path):
+    """(what the terminal shows, what the JSON file holds) of the smallest run."""
+    process = run(benchmark, *SMALL[benchmark], "--repetitions=2", f"--json={path}")
+    assert process.returncode == 0, process.stderr
+    assert process.stderr == ""
+    assert process.stdout.endswith(f"\nAll numbers: {path}\n")
+    record = json.loads(path.read_text())
+    assert record["benchmark"] == benchmark
+    assert record["command"].startswith(f"python -m benchmarks.{benchmark} --")
+    assert record["settings"]["repetitions"] == 2
+    assert {"cpu", "cores", "tensorflow", "keras", "keras_bn"} <= record["machine"].keys()
+    assert all(math.isfinite(number) for number in numbers(record["comparisons"]))
+    return process.stdout, record
+
+
+def numbers(value):
+    if isinstance(value, dict):
+        value = value.values()
+    if isinstance(value, (int, float)):
+        yield value
+    elif not isinstance(value, str) and value is not None:
+        for item in value:
+            yield from numbers(item)
+
+
+def test_layer_tells_times_and_ratios_of_every_mode(tmp_path):
+    output, record = measured("layer", tmp_path / "new" / "layer.json")
+    assert "## float32, graph" in output
+    assert [each["mode"] for each in record["comparisons"]] == ["forward", "forward_backward", "inference"]
+    for each in record["comparisons"]:
+        assert f"| {each['shape']} | {each['mode']} " in output
+        assert {"keras_bn", "keras", "copy"} <= each["milliseconds"].keys()
+        assert {"keras/keras_bn", "keras_bn/copy"} <= each["ratios"].keys()
+        assert all(
+            0 < each["milliseconds"]["keras"][lower] <= each["milliseconds"]["keras"][upper] for lower, upper in [("lower", "median"), ("median", "upper")]
+        )
+    assert record["geometric_means"] == []
+
+
+def test_train_step_tells_times_and_overheads_of_every_net(tmp_path):
+    output, record = measured("train_step", tmp_path / "train_step.json")
+    assert [each["what"] for each in record["comparisons"]] == ["train step", "inference"]
+    for each in record["comparisons"]:
+        assert each["milliseconds"].keys() == {"plain", "keras", "keras_bn"}
+        assert each["overhead_percent"].keys() == {"keras", "keras_bn"}
+        assert f"\n{each['what']}: keras" in output
+        for net in ("plain", "keras", "keras_bn"):
+            assert f"| {each['what']:10} | {net:8} |" in output
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "arguments", "complaint"),
+    [
+        (
+            "layer",
+            ["--shapes=3x4@2"],
+            "'3x4@2' is no shape; expected sizes such as 64x32x32x64, or with the channels' axis behind them 64x64x32x32@1.",
+        ),
+        ("layer", ["--modes=backward"], "flag --modes=['backward']: expected a comma separated list out of forward, forward_backward, inference."),
+        ("train_step", [f"--json={ROOT}/setup.py/x.json"], f"error: --json={ROOT}/setup.py/x.json cannot be written ("),
+    ],
+)
+def test_what_cannot_be_done_is_said_at_once(benchmark, arguments, complaint, tmp_path):
+    process = run(benchmark, f"--json={tmp_path}/refused.json", *arguments)
+    assert process.returncode == 1
+    assert complaint in process.stderr
+
+
+@pytest.mark.parametrize("shape", ["8", "x", "3x", "0x4", "3x4@2", "3x4@-1", "3x4@"])
+def test_what_is_no_shape_is_refused(shape):
+    with pytest.raises(flags.ValidationError, match="is no shape; expected sizes such as"):
+        layer.parsed(shape)
+
+
+def test_shapes_are_read_with_their_axis():
+    assert [layer.parsed(shape) for shape in ("3x4", "64x64x32x32@1")] == [((3, 4), -1), ((64, 64, 32, 32), 1)]
+
+
+@pytest.mark.parametrize(("mode", "outputs"), [("forward", 1), ("forward_backward", 4), ("inference", 1)])
+@pytest.mark.parametrize(("shape", "axis"), [((5, 4, 3, 2), -1), ((5, 3, 4, 2), 1), ((6, 3), -1)])
+def test_what_a_contestant_does_is_what_its_mode_says(mode, outputs, shape, axis):
+    x, dy = layer.arrays(shape, axis)
+    ours = BatchNormalization(axis=axis)
+    ours.build(shape)
+    found = layer.tensorflow_contestant(ours, mode, tf.constant(x), tf.constant(dy), xla=False)()
+    assert len(found) == outputs
+    assert np.any(ours.moving_mean.numpy() != 0) == (mode != "inference")
+    if mode == "forward_backward":
+        _, dx, _, dbeta = found
+        others = tuple(place for place in range(len(shape)) if place != range(len(shape))[axis])
+        np.testing.assert_allclose(dbeta, dy.sum(others), atol=1e-5)
+        np.testing.assert_allclose(np.sum(dx, others), 0, atol=1e-5)  # What shifts a whole channel does not change its outputs.
+
+
+def test_the_net_of_keras_differs_in_the_class_of_its_layers_only():
+    models = train_step.nets({"depth": "11", "width": 0.02, "jit_compile": False})
+    kinds = [[type(each) for each in models[name].layers] for name in ("plain", "keras", "keras_bn")]
+    assert all("BatchNormalization" not in kind.__name__ for kind in kinds[0])
+    assert [kind.__name__ for kind in kinds[1]] == [kind.__name__ for kind in kinds[2]]
+    assert BatchNormalization not in kinds[1]
+    assert kinds[2].count(BatchNormalization) == 8
+    x = np.random.default_rng(0).normal(size=(2, *train_step.IMAGE_SHAPE)).astype("float32")
+    np.testing.assert_allclose(models["keras"](x), models["keras_bn"](x), rtol=1e-3, atol=1e-5)

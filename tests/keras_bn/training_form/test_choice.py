@@ -1,0 +1,71 @@
+"""Which arithmetic is taken when, as a table, and that it is the one that the graph then holds."""
+
+import pytest
+import tensorflow as tf
+
+import keras_bn
+from keras_bn.training_form import choice
+
+PLAIN = dict(masked=False, grouped=False, synchronized=False, xla=False, accelerated=False)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "circumstances", "expected"),
+    [
+        ("float32", {}, "fused"),
+        ("float16", {}, "fused"),
+        ("bfloat16", {}, "fused"),
+        ("float64", {}, "centred"),
+        *[("float32", {circumstance: True}, "centred") for circumstance in PLAIN],
+        ("float64", dict(xla=True), "centred"),
+        ("float16", dict(masked=True), "centred"),
+    ],
+)
+def test_the_table(dtype, circumstances, expected):
+    assert choice.choose(tf.as_dtype(dtype), **{**PLAIN, **circumstances}) == expected
+
+
+def operations(function, *arguments):
+    """The kinds of operation in a function and in all that it calls."""
+    graph = function.get_concrete_function(*arguments).graph.as_graph_def()
+    nodes = [*graph.node, *(node for called in graph.library.function for node in called.node_def)]
+    return {node.op for node in nodes}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shape", "dtype", "call", "jit_compile", "fused"),
+    [
+        ({}, (8, 6, 5, 4), "float32", {}, None, True),
+        ({}, (8, 4), "float32", {}, None, True),
+        ({}, (8, 6, 4), "float32", {}, None, True),
+        ({}, (2, 3, 4, 5, 6), "float32", {}, None, True),
+        ({"axis": 1}, (8, 4, 6, 5), "float32", {}, None, True),
+        ({"axis": 1}, (8, 4, 6), "float32", {}, None, True),
+        ({"dtype": "mixed_float16"}, (8, 6, 5, 4), "float16", {}, None, True),
+        ({"dtype": "mixed_bfloat16"}, (8, 6, 5, 4), "bfloat16", {}, None, True),
+        ({"dtype": "float64"}, (8, 6, 5, 4), "float64", {}, None, False),
+        ({}, (8, 6, 5, 4), "float32", {"mask": tf.ones((8, 6, 5), tf.bool)}, None, False),
+        ({"virtual_batch_size": 4}, (8, 6, 5, 4), "float32", {}, None, False),
+        ({"synchronized": True}, (8, 6, 5, 4), "float32", {}, None, False),
+        ({"jit_compile": True}, (8, 6, 5, 4), "float32", {}, None, False),
+        ({}, (8, 6, 5, 4), "float32", {}, True, False),
+    ],
+)
+def test_the_graph_holds_what_was_chosen(arguments, shape, dtype, call, jit_compile, fused):
+    layer = keras_bn.BatchNormalization(**arguments)
+    function = tf.function(lambda x: layer(x, training=True, **call), jit_compile=jit_compile)
+    assert ("FusedBatchNormV3" in operations(function, tf.zeros(shape, dtype))) is fused
+
+
+def test_the_choice_is_made_anew_inside_and_outside_of_xla(inputs):
+    layer = keras_bn.BatchNormalization()
+    x = tf.constant(inputs((8, 6, 5, 4)))
+    for jit_compile, fused in [(True, False), (None, True), (True, False)]:
+        assert ("FusedBatchNormV3" in operations(tf.function(lambda x: layer(x, training=True), jit_compile=jit_compile), x)) is fused
+
+
+def test_an_accelerator_is_noticed(monkeypatch):
+    assert choice.choose_path(tf.float32) == "fused"
+    gpu = tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda: [gpu])
+    assert choice.choose_path(tf.float32) == "centred"
