@@ -18,11 +18,14 @@ TRAINING, INFERENCE = "train step", "inference"
 IMAGE_SHAPE, CLASSES = (32, 32, 3), 10
 LEARNING_RATE, MOMENTUM = 1e-3, 0.9
 
-flags.DEFINE_enum("depth", "16", ("11", "13", "16", "19"), "Weight layers of VGG.")
-flags.DEFINE_float("width", 0.25, "Multiplies the number of filters and dense units; 1 is the paper's net.", lower_bound=1e-6)
-flags.DEFINE_integer("batch_size", 128, "Images of 32 by 32 pixels a step.", lower_bound=1)
-flags.DEFINE_bool("jit_compile", False, "Compile the train step and the inference by XLA.")
-flags.adopt_module_key_flags(program)
+
+def define_flags():
+    """Called where this is the program only: recipes have flags of the same names, and a process may import both."""
+    flags.DEFINE_enum("depth", "16", ("11", "13", "16", "19"), "Weight layers of VGG.")
+    flags.DEFINE_float("width", 0.25, "Multiplies the number of filters and dense units; 1 is the paper's net.", lower_bound=1e-6)
+    flags.DEFINE_integer("batch_size", 128, "Images of 32 by 32 pixels a step.", lower_bound=1)
+    flags.DEFINE_bool("jit_compile", False, "Compile the train step and the inference by XLA.")
+    flags.adopt_module_key_flags(program)
 
 
 def nets(settings):
@@ -130,4 +133,5 @@ def conduct(settings, about, save):
 
 
 if __name__ == "__main__":
+    define_flags()
     app.run(program.main("train_step", conduct))

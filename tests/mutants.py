@@ -11,66 +11,105 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).parents[1]
 FUNCTIONAL, LAYER = "keras_bn/functional.py", "keras_bn/layers/batch_normalization.py"
+CENTRED, FUSED, CHOICE, MOMENTS, REPLICAS, DIFFERENTIABLE = (
+    f"keras_bn/training_form/{name}.py" for name in ("centred", "fused", "choice", "moments", "replicas", "differentiable")
+)
 TEST_FUNCTIONAL, TEST_LAYER = "tests/keras_bn/test_functional.py", "tests/keras_bn/layers/test_batch_normalization.py"
+TEST_PATHS, TEST_CHOICE, TEST_MOMENTS = (f"tests/keras_bn/training_form/test_{name}.py" for name in ("paths", "choice", "moments"))
+TEST_STATISTICS, TEST_REPLICAS, TEST_DROP_IN, TEST_LOOPS, TEST_PROPERTIES, TEST_REFUSALS = (
+    f"tests/keras_bn/layers/test_{name}.py" for name in ("moving_statistics", "replicas", "drop_in", "training_loops", "properties", "refusals")
+)
 
 # name: (file, right, wrong, the tests each of which must fail)
 MUTANTS = {
     "epsilon outside of the root": (
-        FUNCTIONAL,
-        "tf.math.rsqrt(variance + epsilon)",
-        "1 / (tf.sqrt(variance) + epsilon)",
+        CENTRED,
+        "(gamma * tf.math.rsqrt(where.variance + epsilon))",
+        "(gamma / (tf.sqrt(where.variance) + epsilon))",
         [f"{TEST_FUNCTIONAL}::test_training_form_and_its_gradient_equal_the_oracle", f"{TEST_LAYER}::test_training_equals_the_oracle"],
     ),
     "N-1 for N": (
-        FUNCTIONAL,
-        "mean_of(tf.square(centred))",
-        "mean_of(tf.square(centred)) * count / (count - 1)",
-        [
-            f"{TEST_FUNCTIONAL}::test_moments_equal_the_oracle",
-            f"{TEST_LAYER}::test_training_equals_the_oracle",
-            f"{TEST_LAYER}::test_moving_statistics_after_a_fit",
-        ],
+        CENTRED,
+        "total(tf.square(deviation), axes) / values",
+        "total(tf.square(deviation), axes) / (values - 1)",
+        [f"{TEST_FUNCTIONAL}::test_moments_equal_the_oracle", f"{TEST_LAYER}::test_training_equals_the_oracle", TEST_PROPERTIES],
+    ),
+    "N-1 for N in the kernel": (
+        FUSED,
+        "variance * ((count - 1) / tf.maximum(count, 1))",
+        "variance",
+        [f"{TEST_PATHS}::test_both_paths_equal_the_oracle", f"{TEST_LAYER}::test_moving_statistics_after_a_fit"],
     ),
     "momentum reversed": (
         FUNCTIONAL,
         "moving * momentum + value * (1.0 - momentum)",
         "moving * (1.0 - momentum) + value * momentum",
-        [f"{TEST_FUNCTIONAL}::test_moving_average_keeps_the_share_momentum_of_the_old", f"{TEST_LAYER}::test_moving_statistics_after_a_fit"],
+        [
+            f"{TEST_FUNCTIONAL}::test_moving_average_keeps_the_share_momentum_of_the_old",
+            f"{TEST_LAYER}::test_moving_statistics_after_a_fit",
+            f"{TEST_STATISTICS}::test_without_momentum_they_are_the_average_of_all_batches",
+        ],
     ),
     "wrong axis": (
         FUNCTIONAL,
-        "    channel = range(x.shape.rank)[axis]",
-        "    channel = x.shape.rank - 1",
+        "    kept = [range(x.shape.rank)[axis] for axis in kept]",
+        "    kept = [x.shape.rank - 1 for axis in kept]",
         [f"{TEST_FUNCTIONAL}::test_moments_equal_the_oracle", f"{TEST_LAYER}::test_training_equals_the_oracle"],
+    ),
+    "wrong axis in the kernel": (
+        FUSED,
+        'data_format = "NHWC" if axis == x.shape.rank - 1 else "NCHW"',
+        'data_format = "NHWC"',
+        [f"{TEST_PATHS}::test_both_paths_equal_the_oracle"],
     ),
     "update during inference": (
         LAYER,
-        "            outputs, *_ = infer()",
-        "            outputs, *_ = infer()\n            self.moving_mean.assign(train()[1])",
+        "            outputs = self._infer(inputs, gamma, beta)\n        elif",
+        "            outputs = self._infer(inputs, gamma, beta)\n            self._assign(self._train(inputs, gamma, beta, mask)[1])\n        elif",
         [f"{TEST_LAYER}::test_inference_equals_the_oracle_and_updates_nothing", f"{TEST_LAYER}::test_not_trainable_is_inference"],
     ),
     "statistics held constant in the gradient": (
-        FUNCTIONAL,
-        "    return centred, count, shift + error, mean_of(tf.square(centred))",
-        "    return centred, count, shift + error, tf.stop_gradient(mean_of(tf.square(centred)))",
+        CENTRED,
+        "return gamma * r * (dy - through_moments),",
+        "return gamma * r * dy,",
         [f"{TEST_FUNCTIONAL}::test_training_form_and_its_gradient_equal_the_oracle", f"{TEST_LAYER}::test_training_equals_the_oracle"],
     ),
-    "mean not corrected for its rounding": (
-        FUNCTIONAL,
-        "    centred = deviation - error",
-        "    centred = deviation",
-        [f"{TEST_FUNCTIONAL}::test_variance_stays_right_far_from_zero"],
+    "variance held constant in the second derivative": (
+        CENTRED,
+        "(gamma * tf.math.rsqrt(where.variance + epsilon))",
+        "(gamma * tf.math.rsqrt(tf.stop_gradient(where.variance) + epsilon))",
+        [f"{TEST_PATHS}::test_second_derivatives_equal_the_oracle", f"{TEST_PATHS}::test_forward_mode_over_the_gradient"],
+    ),
+    "second derivative through the graph around": (
+        DIFFERENTIABLE,
+        "(tf.identity(value) for value in (x, gamma, beta, dy))",
+        "(x, gamma, beta, dy)",
+        [f"{TEST_PATHS}::test_third_derivatives_of_both_paths_agree", f"{TEST_PATHS}::test_second_derivatives_equal_the_oracle"],
+    ),
+    "variance not corrected for the shift": (
+        CENTRED,
+        " / values - tf.square(error), 0)",
+        " / values, 0)",
+        [f"{TEST_FUNCTIONAL}::test_moments_equal_the_oracle", f"{TEST_PATHS}::test_variance_stays_right_far_from_zero"],
     ),
     "variance by E[x**2] - E[x]**2": (
-        FUNCTIONAL,
-        "mean_of(tf.square(centred))",
-        "mean_of(tf.square(x)) - tf.square(mean_of(x))",
-        [f"{TEST_FUNCTIONAL}::test_variance_stays_right_far_from_zero"],
+        CENTRED,
+        "shift = tf.stop_gradient(total(sample, axes) / tf.maximum(sampled, 1))",
+        "shift = tf.zeros_like(total(sample, axes) / tf.maximum(sampled, 1))",
+        [f"{TEST_FUNCTIONAL}::test_variance_stays_right_far_from_zero", f"{TEST_PATHS}::test_variance_stays_right_far_from_zero"],
     ),
+    "the kernel's mean taken as it is": (FUSED, "FAR = 8.0", "FAR = 1e30", [f"{TEST_PATHS}::test_variance_stays_right_far_from_zero"]),
+    "near channels shifted in half precision": (
+        FUSED,
+        "tf.where(far, first.batch_mean, 0.0)",
+        "first.batch_mean",
+        [f"{TEST_PATHS}::test_half_precision_equals_the_oracle"],
+    ),
+    "rows that are left over not summed": (CENTRED, " + tf.reduce_sum(rows[whole:], 0)", "", [f"{TEST_FUNCTIONAL}::test_moments_equal_the_oracle"]),
     "mask ignored": (
-        FUNCTIONAL,
-        "        if mask is not None:\n            values",
-        "        if False:\n            values",
+        CENTRED,
+        "    return x if mask is None else tf.where(mask, x, tf.zeros([], x.dtype))",
+        "    return x",
         [f"{TEST_FUNCTIONAL}::test_moments_ignore_masked_positions_whatever_they_hold", f"{TEST_LAYER}::test_masked_positions_do_not_count"],
     ),
     "moving average of an empty batch": (
@@ -81,48 +120,143 @@ MUTANTS = {
     ),
     "half precision accumulated in half precision": (
         FUNCTIONAL,
-        "return tf.cast(x, tf.float32) if x.dtype in (tf.float16, tf.bfloat16) else x",
-        "return x",
+        "return tf.float64 if x.dtype == tf.float64 else tf.float32",
+        "return x.dtype",
         [f"{TEST_FUNCTIONAL}::test_half_precision_is_accumulated_in_float32", f"{TEST_LAYER}::test_dtype_policies"],
     ),
     "gamma of inference left out": (
         FUNCTIONAL,
-        "tf.nn.batch_normalization(x, mean, variance, beta, gamma, epsilon)",
-        "tf.nn.batch_normalization(x, mean, variance, beta, None, epsilon)",
+        "mean, variance, beta, gamma, epsilon), x.dtype)",
+        "mean, variance, beta, None, epsilon), x.dtype)",
         [f"{TEST_FUNCTIONAL}::test_inference_form_equals_the_oracle", f"{TEST_LAYER}::test_inference_equals_the_oracle_and_updates_nothing"],
     ),
+    "denominator of the kernel's inference without its root": (
+        FUSED,
+        "mean=mean, variance=variance, epsilon=epsilon, data_format=data_format, is_training=False",
+        "mean=mean, variance=variance**2, epsilon=epsilon, data_format=data_format, is_training=False",
+        [f"{TEST_LAYER}::test_equals_keras", f"{TEST_FUNCTIONAL}::test_inference_form_equals_the_oracle"],
+    ),
+    "gradient of inference without gamma": (
+        FUSED,
+        "dx = dy * tf.cast(gamma * r, dy.dtype)",
+        "dx = dy * tf.cast(r, dy.dtype)",
+        [f"{TEST_PATHS}::test_inference_has_gradients_of_two_orders"],
+    ),
+    "a reshape behind the kernel": (
+        FUSED,
+        "    return x4 if _fits(x, axis) else tf.reshape(x4, tf.shape(x))",
+        "    return tf.reshape(x4, tf.shape(x))",
+        [
+            f"{TEST_DROP_IN}::test_the_graph_optimiser_merges_convolution_normalisation_and_relu",
+            f"{TEST_DROP_IN}::test_tflite_folds_it_into_the_convolution",
+        ],
+    ),
+    "the kernel under XLA": (
+        CHOICE,
+        "fusable and not (masked or grouped or synchronized or xla or accelerated)",
+        "fusable and not (masked or grouped or synchronized or accelerated)",
+        [f"{TEST_CHOICE}::test_the_table", f"{TEST_CHOICE}::test_the_graph_holds_what_was_chosen"],
+    ),
+    "the kernel nowhere": (
+        CHOICE,
+        "fusable = dtype in",
+        "fusable = False and dtype in",
+        [f"{TEST_CHOICE}::test_the_table", f"{TEST_CHOICE}::test_the_graph_holds_what_was_chosen"],
+    ),
+    "the choice made once for all": (
+        LAYER,
+        "synchronized=self.synchronized, path=path)",
+        "synchronized=self.synchronized)",
+        [f"{TEST_CHOICE}::test_the_choice_is_made_anew_inside_and_outside_of_xla"],
+    ),
     "trainable=False ignored": (LAYER, "if not self.trainable or not", "if not", [f"{TEST_LAYER}::test_not_trainable_is_inference"]),
-    "tensor training always true": (LAYER, "tf.cond(tf.cast(training, tf.bool), train, infer)", "train()", [f"{TEST_LAYER}::test_training_may_be_a_tensor"]),
+    "tensor training always true": (
+        LAYER,
+        "                tf.cast(training, tf.bool),\n",
+        "                tf.constant(True),\n",
+        [f"{TEST_LAYER}::test_training_may_be_a_tensor"],
+    ),
     "jit_compile dropped": (
         LAYER,
-        "tf.function(functional.batch_norm_training, jit_compile=jit_compile,",
-        "tf.function(functional.batch_norm_training,",
+        "tf.function(form, jit_compile=jit_compile,",
+        "tf.function(form,",
         [f"{TEST_LAYER}::test_jit_compile_compiles_by_xla_wherever_it_is_called"],
-    ),
-    "denominator of inference without its root": (
-        FUNCTIONAL,
-        "tf.nn.batch_normalization(x, mean, variance, beta, gamma, epsilon)",
-        "tf.nn.batch_normalization(x, mean, tf.square(variance), beta, gamma, epsilon)",
-        [f"{TEST_LAYER}::test_equals_keras"],
     ),
     "mask that broadcasts taken by its first row": (
         FUNCTIONAL,
-        "tf.broadcast_to(mask, tf.gather(tf.shape(x), axes))",
-        "tf.broadcast_to(mask[:1], tf.gather(tf.shape(x), axes))",
+        "tf.broadcast_to(mask, tf.gather(shape, kept))",
+        "tf.broadcast_to(mask[:1], tf.gather(shape, kept))",
         [f"{TEST_FUNCTIONAL}::test_moments_take_a_mask_that_broadcasts"],
     ),
     "config that Keras does not take": (
         LAYER,
-        "        if self.jit_compile:  #",
-        "        if True:  #",
+        "if (value := getattr(self, name))}",
+        "if [value := getattr(self, name)]}",
         [f"{TEST_LAYER}::test_config_and_weights_go_from_keras_to_ours_and_back"],
     ),
-    "jit_compile not saved": (LAYER, 'config["jit_compile"] = True', "pass", [f"{TEST_LAYER}::test_saved_and_loaded"]),
-    "synchronized statistics of another batch": (
+    "own arguments not saved": (
         LAYER,
-        "            return super().call(inputs, training=training, mask=mask)",
-        "            return super().call(inputs[1:], training=training, mask=mask)",
-        [f"{TEST_LAYER}::test_synchronized_is_left_to_keras"],
+        '("jit_compile", "unbiased", "virtual_batch_size")',
+        "()",
+        [f"{TEST_LAYER}::test_saved_and_loaded", f"{TEST_DROP_IN}::test_own_arguments_survive"],
+    ),
+    "the plain average forgets": (
+        LAYER,
+        "momentum = batches / (batches + 1)",
+        "momentum = batches / (batches + 2)",
+        [f"{TEST_STATISTICS}::test_without_momentum_they_are_the_average_of_all_batches"],
+    ),
+    "sample variance by the whole batch's count": (
+        MOMENTS,
+        "batch.count / tf.maximum(batch.count - 1, 1)",
+        "tf.reduce_sum(batch.count) / tf.maximum(tf.reduce_sum(batch.count) - 1, 1)",
+        [f"{TEST_MOMENTS}::test_sample_variance_has_divisor_one_less", f"{TEST_STATISTICS}::test_virtual_batches_are_normalised_apart"],
+    ),
+    "virtual batches of unequal size averaged alike": (
+        MOMENTS,
+        "tf.reduce_sum(share * parts.mean, 0), tf.reduce_sum(share * parts.variance, 0)",
+        "tf.reduce_mean(parts.mean, 0), tf.reduce_mean(parts.variance, 0)",
+        [f"{TEST_MOMENTS}::test_averaged_moments_leave_out_what_differs_between_the_parts", f"{TEST_STATISTICS}::test_virtual_batches_are_normalised_apart"],
+    ),
+    "what is between the parts left out of the merged variance": (
+        MOMENTS,
+        "parts.variance + tf.square(parts.mean - mean)",
+        "parts.variance",
+        [
+            f"{TEST_MOMENTS}::test_merged_moments_of_unequal_parts_are_those_of_the_whole",
+            f"{TEST_PROPERTIES}::test_merged_moments_of_unequal_parts_are_those_of_the_whole",
+            f"{TEST_REPLICAS}::test_synchronized_statistics_are_those_of_the_whole_batch",
+        ],
+    ),
+    "replicas of unequal size weighted alike": (
+        REPLICAS,
+        "for value in (where.count, where.mean, where.variance)",
+        "for value in (tf.ones_like(where.count), where.mean, where.variance)",
+        [f"{TEST_REPLICAS}::test_synchronized_statistics_are_those_of_the_whole_batch"],
+    ),
+    "replicas whose statistics drift apart": (
+        LAYER,
+        '                aggregation="mean",\n                synchronization="on_read",\n',
+        "",
+        [f"{TEST_REPLICAS}::test_unsynchronized_replicas_normalise_by_themselves_and_are_averaged_where_they_are_read"],
+    ),
+    "renormalisation differentiated": (
+        FUNCTIONAL,
+        "scale, offset = tf.stop_gradient(r), tf.stop_gradient(d)",
+        "scale, offset = r * tf.reduce_mean(normalised), d",
+        [f"{TEST_STATISTICS}::test_renorm_is_keras_own"],
+    ),
+    "a statistic not reset": (
+        LAYER,
+        "self._assign(values if",
+        "self._assign(values[:1] if",
+        [f"{TEST_STATISTICS}::test_reset"],
+    ),
+    "shapes not looked at": (
+        LAYER,
+        "        self._refuse_shape(inputs.shape)\n",
+        "",
+        [f"{TEST_REFUSALS}::test_call_changes_no_statistic"],
     ),
     "a momentum that is not the flag's": (
         "recipes/training.py",

@@ -37,8 +37,8 @@ def centre(x: tf.Tensor, mask: tf.Tensor | None, axes: list[int]) -> Centre:
         d = x - shift      error = mean(d)      variance = mean(d**2) - error**2
 
     Without a mask the shift is the mean of the first part of the batch, f = 1/SAMPLE of it or more. By Cauchy and Schwarz that is no further from the mean
-    than sqrt(1/f - 1) standard deviations, whatever the data, so that the subtraction costs at most 1/f in relative precision, and the whole takes one pass
-    over the inputs for both sums where a mean first and deviations after it take two. With a mask the shift is the mean itself.
+    than sqrt(1/f - 1) standard deviations, whatever the data, so that the subtraction costs at most 1/f in relative precision, and two sums over the
+    inputs are enough where the mean, what that is off, and the variance take three. With a mask the shift is the mean itself.
 
     Args:
         x: float32 or float64.

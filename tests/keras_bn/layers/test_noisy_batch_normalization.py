@@ -155,13 +155,13 @@ def test_gradients_and_moving_statistics_equal_the_oracle(inputs, rng, execution
         np.testing.assert_allclose(gradient, value, rtol=2e-5, atol=5e-4)  # The scale is right to 1e-6, and sums have 120 products of size 10.
 
 
-@pytest.mark.parametrize(("arguments", "trainable"), [({}, True), ({"training": False}, True), ({"training": True}, False)])
-def test_no_noise_in_inference(arguments, trainable, inputs):
-    layer, x = built((16, 5)), inputs((16, 5))
-    layer.trainable = trainable
-    state = layer.seed_generator.state.numpy()
-    np.testing.assert_allclose(layer(x, **arguments), expected_activations(layer, x, training=False), rtol=2e-5, atol=2e-5)
-    np.testing.assert_array_equal(layer.seed_generator.state, state)
+def test_no_noise_in_inference(inputs):
+    for arguments, trainable in [({}, True), ({"training": False}, True), ({"training": True}, False)]:
+        layer, x = built((16, 5)), inputs((16, 5))
+        layer.trainable = trainable
+        state = layer.seed_generator.state.numpy()
+        np.testing.assert_allclose(layer(x, **arguments), expected_activations(layer, x, training=False), rtol=2e-5, atol=2e-5)
+        np.testing.assert_array_equal(layer.seed_generator.state, state)
 
 
 def test_noise_in_inference_if_asked_for(inputs):
@@ -195,16 +195,16 @@ def test_masked_positions_do_not_count(inputs):
     assert layer.supports_masking
 
 
-@pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
-def test_noise_of_mixed_policies_is_that_of_float32(dtype, inputs):
-    half, full = built((64, 5), dtype=dtype), built((64, 5))
-    x = tf.cast(inputs((64, 5)), half.compute_dtype)
-    y = half(x, training=True)
-    assert y.dtype == half.compute_dtype
-    expected = full(tf.cast(x, tf.float32), training=True)
-    # Rounded twice, before the noise and after it, relative to values of size up to 16.
-    precision = {"mixed_float16": 2**-11, "mixed_bfloat16": 2**-8}[dtype]
-    np.testing.assert_allclose(tf.cast(y, tf.float32), expected, rtol=3 * precision, atol=16 * precision)
+def test_noise_of_mixed_policies_is_that_of_float32(inputs):
+    for dtype in ["mixed_float16", "mixed_bfloat16"]:
+        half, full = built((64, 5), dtype=dtype), built((64, 5))
+        x = tf.cast(inputs((64, 5)), half.compute_dtype)
+        y = half(x, training=True)
+        assert y.dtype == half.compute_dtype
+        expected = full(tf.cast(x, tf.float32), training=True)
+        # Rounded twice, before the noise and after it, relative to values of size up to 16.
+        precision = {"mixed_float16": 2**-11, "mixed_bfloat16": 2**-8}[dtype]
+        np.testing.assert_allclose(tf.cast(y, tf.float32), expected, rtol=3 * precision, atol=16 * precision)
 
 
 def test_float64(inputs):
@@ -255,18 +255,15 @@ def test_weights_are_those_of_batch_normalization(inputs):
     np.testing.assert_allclose(layer(x), theirs(x), rtol=2e-5, atol=2e-5)
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "expected"),
-    [
+def test_what_is_out_of_range_is_refused():
+    for name, value, expected in [
         ("mean_range", -0.5, "a number from 0, the largest mean of the noise: 0.5 in the paper"),
         ("mean_range", math.inf, "a number from 0, the largest mean of the noise: 0.5 in the paper"),
         ("variance_range", 0.9, "a number from 1, the largest scale of the noise: 1.25 in the paper, 1 for none but the values' own"),
         ("variance_range", "1", "a number from 1, the largest scale of the noise: 1.25 in the paper, 1 for none but the values' own"),
         ("seed", -1, "an integer from 0, or None for one drawn at random"),
         ("seed", 1.5, "an integer from 0, or None for one drawn at random"),
-    ],
-)
-def test_what_is_out_of_range_is_refused(name, value, expected):
-    with pytest.raises(ValueError, match=name) as caught:
-        keras_bn.NoisyBatchNormalization(**{name: value})
-    assert str(caught.value) == f"`{name}` of NoisyBatchNormalization is {value!r}; expected {expected}."
+    ]:
+        with pytest.raises(ValueError, match=name) as caught:
+            keras_bn.NoisyBatchNormalization(**{name: value})
+        assert str(caught.value) == f"`{name}` of NoisyBatchNormalization is {value!r}; expected {expected}."

@@ -48,16 +48,16 @@ def test_noise_is_uniform_around_1_and_independent(inputs, rng, execution):
         assert np.abs(means).max() < 5 * beta / math.sqrt(3 * n / len(means))
 
 
-@pytest.mark.parametrize("mean", [0.0, 2.0])
-def test_variance_shift_is_that_of_the_paper(mean, rng):
+def test_variance_shift_is_that_of_the_paper(rng):
     """v / Var_train = 3 / (3 + beta**2) for mean 0, and v / (v + (v + c**2) beta**2 / 3) for mean c."""
-    beta, n = 0.5, 1_000_000
-    x = rng.uniform(-1, 1, n)
-    x = (x - x.mean()) / x.std() + mean
-    y, _ = drawn(keras_bn.UniformDropout(beta, seed=3, dtype="float64"), x)
-    expected = 3 / (3 + beta**2) if mean == 0 else 1 / (1 + (1 + mean**2) * beta**2 / 3)
-    # Relative to Var_train = w a variance of n draws has a standard error of at most sqrt((E(y - c)**4 / w**2 - 1) / n) < sqrt(2 / n), as y's tails are short.
-    np.testing.assert_allclose(x.var() / y.var(), expected, rtol=5 * math.sqrt(2 / n))
+    for mean in [0.0, 2.0]:
+        beta, n = 0.5, 1_000_000
+        x = rng.uniform(-1, 1, n)
+        x = (x - x.mean()) / x.std() + mean
+        y, _ = drawn(keras_bn.UniformDropout(beta, seed=3, dtype="float64"), x)
+        expected = 3 / (3 + beta**2) if mean == 0 else 1 / (1 + (1 + mean**2) * beta**2 / 3)
+        # Relative to Var_train = w a variance of n draws has a standard error of at most sqrt((E(y - c)**4 / w**2 - 1) / n) < sqrt(2 / n), as y's tails are short.
+        np.testing.assert_allclose(x.var() / y.var(), expected, rtol=5 * math.sqrt(2 / n))
 
 
 def test_noise_is_another_at_every_call_and_the_same_for_the_same_seed(inputs, execution):
@@ -95,19 +95,19 @@ def test_training_may_be_a_tensor(inputs, execution):
     np.testing.assert_allclose(ask(x, tf.constant(True)), execution(lambda x: told(x, training=True))(x), rtol=1e-6)
 
 
-@pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16", "float16", "float64"])
-def test_dtype_policies(dtype, inputs):
-    layer = keras_bn.UniformDropout(0.1, seed=1, dtype=dtype)
-    x = tf.constant(inputs((500, 20)), layer.compute_dtype)
-    y = layer(x, training=True)
-    assert y.dtype == layer.compute_dtype
-    if dtype == "float64":
-        r = y / x - 1
-        assert np.abs(r).max() <= 0.1 + 1e-12
-        np.testing.assert_array_less(1e-10, np.abs(r - tf.cast(tf.cast(r, tf.float32), tf.float64)).max())  # Drawn with more than 24 bits.
-    else:  # The noise of float32, rounded once.
-        exact = keras_bn.UniformDropout(0.1, seed=1)(tf.cast(x, tf.float32), training=True)
-        np.testing.assert_array_equal(y, tf.cast(exact, y.dtype))
+def test_dtype_policies(inputs):
+    for dtype in ["mixed_float16", "mixed_bfloat16", "float16", "float64"]:
+        layer = keras_bn.UniformDropout(0.1, seed=1, dtype=dtype)
+        x = tf.constant(inputs((500, 20)), layer.compute_dtype)
+        y = layer(x, training=True)
+        assert y.dtype == layer.compute_dtype
+        if dtype == "float64":
+            r = y / x - 1
+            assert np.abs(r).max() <= 0.1 + 1e-12
+            np.testing.assert_array_less(1e-10, np.abs(r - tf.cast(tf.cast(r, tf.float32), tf.float64)).max())  # Drawn with more than 24 bits.
+        else:  # The noise of float32, rounded once.
+            exact = keras_bn.UniformDropout(0.1, seed=1)(tf.cast(x, tf.float32), training=True)
+            np.testing.assert_array_equal(y, tf.cast(exact, y.dtype))
 
 
 def test_masks_are_passed_on(inputs):
@@ -144,20 +144,20 @@ def test_output_shape():
     assert keras_bn.UniformDropout(0.1).compute_output_shape((None, 4, 3)) == (None, 4, 3)
 
 
-@pytest.mark.parametrize("beta", [-0.1, 1.5, math.nan, "0.1", True])
-def test_another_beta_is_refused(beta):
-    with pytest.raises(ValueError, match="beta") as caught:
-        keras_bn.UniformDropout(beta)
-    assert str(caught.value) == (
-        f"`beta` of UniformDropout is {beta!r}; expected a number from 0 to 1, the largest relative change of a value: beyond 1 it would change signs."
-    )
+def test_another_beta_is_refused():
+    for beta in [-0.1, 1.5, math.nan, "0.1", True]:
+        with pytest.raises(ValueError, match="beta") as caught:
+            keras_bn.UniformDropout(beta)
+        assert str(caught.value) == (
+            f"`beta` of UniformDropout is {beta!r}; expected a number from 0 to 1, the largest relative change of a value: beyond 1 it would change signs."
+        )
 
 
-@pytest.mark.parametrize("seed", [-1, 1.5, "1", True])
-def test_another_seed_is_refused(seed):
-    with pytest.raises(ValueError, match="seed") as caught:
-        keras_bn.UniformDropout(0.1, seed=seed)
-    assert str(caught.value) == f"`seed` of UniformDropout is {seed!r}; expected an integer from 0, or None for one drawn at random."
+def test_another_seed_is_refused():
+    for seed in [-1, 1.5, "1", True]:
+        with pytest.raises(ValueError, match="seed") as caught:
+            keras_bn.UniformDropout(0.1, seed=seed)
+        assert str(caught.value) == f"`seed` of UniformDropout is {seed!r}; expected an integer from 0, or None for one drawn at random."
 
 
 def test_integers_are_refused():
