@@ -1,6 +1,7 @@
 """All that a training consists of, in one file: every variable of the model and of the optimizer, and what has been recorded so far."""
 
 import contextlib
+import io
 import json
 import zipfile
 
@@ -27,7 +28,10 @@ def save(path, model, progress):
     variables = _variables(model)
     arrays = {f"{place:04d}": variable.numpy() for place, variable in enumerate(variables)}
     progress = np.array(json.dumps(progress, allow_nan=False))
-    files.write(path, lambda file: np.savez(file, progress=progress, **arrays))
+    # By way of memory: an archive that is being written when the disk is full complains once more when Python 3.10 clears it away.
+    archive = io.BytesIO()
+    np.savez(archive, progress=progress, **arrays)
+    files.write(path, archive.getbuffer())
 
 
 def read_progress(path):

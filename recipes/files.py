@@ -17,16 +17,13 @@ def write(path, content):
 
     Args:
         path: of the file; its folder exists.
-        content: str, bytes, or a function that is handed the open binary file to write into.
+        content: str or bytes.
     """
     path = pathlib.Path(path)
     temporary = path.with_name(f".{path.name}{TEMPORARY}")
     try:
         with open(temporary, "wb") as file:
-            if callable(content):
-                content(file)
-            else:
-                file.write(content.encode() if isinstance(content, str) else content)
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -68,11 +68,11 @@ def masked(x: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:
 def total(x: tf.Tensor, axes: list[int]) -> tf.Tensor:
     """The sum over `axes`, kept with size 1.
 
-    Over all but the last axis it is made in two stages, rows that lie far apart first: XLA's CPU compiler makes a loop over channels of a one-stage sum
-    over rows, which reads memory in strides and cannot be vectorised, but of this one a loop over neighbours.
+    Over all but the last of three and more it is made in two stages, rows that lie far apart first: XLA's CPU compiler makes of a one-stage sum over rows a
+    loop over channels that reads in strides, of this one a loop over neighbours. A matrix mostly fits into the cache, where strides do not matter.
     """
     last = x.shape.rank - 1
-    if axes != list(range(last)):
+    if axes != list(range(last)) or last == 1:
         return tf.reduce_sum(x, axes, keepdims=True)
     channels = tf.shape(x)[last]
     rows = tf.reshape(x, [-1, channels])

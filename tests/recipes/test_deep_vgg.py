@@ -36,7 +36,9 @@ def save_and_strike(*arguments):
 checkpoint.save = save_and_strike
 """
 KILL = AT_SECOND_CHECKPOINT + "import os, signal\ndef strike():\n    os.kill(os.getpid(), signal.SIGKILL)\n"
-INTERRUPT = AT_SECOND_CHECKPOINT + "import os, signal\ndef strike():\n    os.kill(os.getpid(), signal.SIGINT)\n"
+# A shell starts what it puts into the background with SIGINT ignored, and the suite may run there.
+HEEDED = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+INTERRUPT = HEEDED + AT_SECOND_CHECKPOINT + "import os\ndef strike():\n    os.kill(os.getpid(), signal.SIGINT)\n"
 FULL_DISK = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (40_000, resource.RLIM_INFINITY))"
 
 

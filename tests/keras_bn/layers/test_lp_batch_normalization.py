@@ -10,6 +10,7 @@ import tensorflow as tf
 
 import keras_bn
 import reference
+from keras_bn.layers.lp_batch_normalization import lp_norm_training
 
 # Rounding of sums of up to about 120 float32 values of size 10, relative to results of size 1.
 TOLERANCE = dict(rtol=2e-5, atol=2e-5)
@@ -141,25 +142,25 @@ def test_stays_right_far_from_zero(inputs, rng, execution):
     np.testing.assert_allclose(y, reference.lp_norm_training(x, weights["gamma"], weights["beta"], 1, -1, 0.1), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(("dtype", "p"), [("mixed_float16", math.inf), ("float64", 1)])
-def test_dtype_policies(dtype, p, inputs, rng, execution):
+@pytest.mark.parametrize(("dtype", "p"), [("mixed_float16", math.inf), ("mixed_float16", 1), ("mixed_bfloat16", math.inf), ("float64", 1)])
+def test_dtype_policies(dtype, p, inputs, rng):
     layer, weights = built((8, 6, 4), -1, rng, p=p, dtype=dtype)
     x = tf.constant(inputs((8, 6, 4)), layer.compute_dtype)
-    y = execution(lambda x: layer(x, training=True))(x)
+    y = layer(x, training=True)
     assert y.dtype == layer.compute_dtype
     x = tf.cast(x, tf.float64).numpy()
-    # Outputs of size up to 12 in 11 and 53 bits.
-    tolerance = {"mixed_float16": 1e-2, "float64": 1e-12}[dtype]
+    # Outputs of size up to 12 in 11, 8 and 53 bits.
+    tolerance = {"mixed_float16": 1e-2, "mixed_bfloat16": 8e-2, "float64": 1e-12}[dtype]
     np.testing.assert_allclose(tf.cast(y, tf.float64), reference.lp_norm_training(x, weights["gamma"], weights["beta"], p, -1, 0.1), atol=tolerance, rtol=1e-12)
     moving = reference.moving_average(weights["moving_variance"], reference.lp_measure(x, p) ** 2, 0.7)
     np.testing.assert_allclose(layer.moving_variance, moving, rtol=1e-12 if dtype == "float64" else 1e-5)
 
 
-def test_p_2_is_batch_normalization(inputs, execution):
+def test_p_2_is_batch_normalization(inputs):
     ours, _ = built((4, 6, 5, 3), -1, np.random.default_rng(1), p=2)
     theirs, _ = built((4, 6, 5, 3), -1, np.random.default_rng(1), keras.layers.BatchNormalization)
     x = tf.constant(inputs((4, 6, 5, 3)))
-    np.testing.assert_allclose(execution(lambda x: ours(x, training=True))(x), theirs(x, training=True), **TOLERANCE)
+    np.testing.assert_allclose(ours(x, training=True), theirs(x, training=True), **TOLERANCE)
     for our, their in zip(ours.variables, theirs.variables, strict=True):
         assert our.name == their.name
         np.testing.assert_allclose(our, their, **TOLERANCE)
@@ -179,6 +180,11 @@ def test_shifting_and_scaling_the_inputs_changes_nothing(inputs):
         x = inputs((32, 4)).astype("float64")
         layer = keras_bn.LpBatchNormalization(p, epsilon=1e-12, dtype="float64")
         np.testing.assert_allclose(layer(4 * x + 7, training=True), layer(x, training=True), rtol=1e-9, atol=1e-9)
+
+
+def test_the_measure_of_nothing_is_0(execution):
+    form = execution(lambda x: lp_norm_training(x, None, None, p=math.inf, axis=-1, epsilon=0.1)[1])
+    np.testing.assert_array_equal(form(tf.zeros((0, 3))).variance, np.zeros(3))
 
 
 def test_the_plain_average_over_batches(inputs):

@@ -211,7 +211,9 @@ def test_float64(inputs):
     layer, x = built((60, 500), dtype="float64"), inputs((60, 500), dtype="float64")
     scale, offset = noise(layer, x)
     assert np.ptp(offset, axis=0).max() < 2 * R + 1e-12  # Wider by the rounding of outputs of size 20.
-    assert np.abs(scale - scale.astype("float32")).max() > 1e-9  # Drawn with more than 24 bits.
+    y = layer(x, training=True).numpy()
+    for values in (scale, y):  # Drawn, and applied, with more than 24 bits.
+        assert np.abs(values - values.astype("float32")).max() > 1e-9
 
 
 def test_in_a_fit(inputs):

@@ -56,18 +56,21 @@ def test_variance_shift_is_that_of_the_paper(rng):
         x = (x - x.mean()) / x.std() + mean
         y, _ = drawn(keras_bn.UniformDropout(beta, seed=3, dtype="float64"), x)
         expected = 3 / (3 + beta**2) if mean == 0 else 1 / (1 + (1 + mean**2) * beta**2 / 3)
-        # Relative to Var_train = w a variance of n draws has a standard error of at most sqrt((E(y - c)**4 / w**2 - 1) / n) < sqrt(2 / n), as y's tails are short.
+        # The standard error of a variance of n draws is at most sqrt(2 / n) of it where tails are no longer than a Gaussian's, as are these.
         np.testing.assert_allclose(x.var() / y.var(), expected, rtol=5 * math.sqrt(2 / n))
 
 
 def test_noise_is_another_at_every_call_and_the_same_for_the_same_seed(inputs, execution):
     x = tf.constant(inputs((200, 50)))
-    layer, twin, other = (keras_bn.UniformDropout(0.5, seed=seed) for seed in (1, 1, 2))
-    draw, draw_twin, draw_other = (execution(lambda x, layer=layer: layer(x, training=True)) for layer in (layer, twin, other))
-    first, second, others = (draw_any(x).numpy() / x - 1 for draw_any in (draw, draw, draw_other))
-    for later in (second, others):
+    layer = keras_bn.UniformDropout(0.5, seed=1)
+    draw, start = execution(lambda x: layer(x, training=True) / x - 1), layer.seed_generator.state.numpy()
+    first, second = draw(x), draw(x)
+    layer.seed_generator.state.assign(keras_bn.UniformDropout(0.5, seed=2).seed_generator.state)
+    other_seed = draw(x)
+    layer.seed_generator.state.assign(start)
+    np.testing.assert_array_equal(draw(x), first)
+    for later in (second, other_seed):
         assert abs(correlation(first, later)) < 5 / math.sqrt(10_000)
-    np.testing.assert_array_equal(draw_twin(x).numpy() / x - 1, first)
 
 
 def test_seed_none_follows_the_seed_of_keras(inputs):
@@ -80,19 +83,21 @@ def test_seed_none_follows_the_seed_of_keras(inputs):
     assert not np.allclose(outputs[0], outputs[2])
 
 
-def test_inference_changes_nothing(inputs, execution):
+def test_inference_changes_nothing(inputs):
     layer, x = keras_bn.UniformDropout(0.5, seed=1), inputs((20, 5))
     before = layer.seed_generator.state.numpy()
     for arguments in ({}, {"training": None}, {"training": False}):
-        np.testing.assert_array_equal(execution(lambda x, arguments=arguments: layer(x, **arguments))(tf.constant(x)), x)
+        np.testing.assert_array_equal(layer(x, **arguments), x)
     np.testing.assert_array_equal(layer.seed_generator.state, before)
 
 
 def test_training_may_be_a_tensor(inputs, execution):
-    x, asked, told = tf.constant(inputs((20, 5))), keras_bn.UniformDropout(0.5, seed=1), keras_bn.UniformDropout(0.5, seed=1)
-    ask = execution(lambda x, training: asked(x, training=training))
+    x, layer = tf.constant(inputs((20, 5))), keras_bn.UniformDropout(0.5, seed=1)
+    ask = execution(lambda x, training: layer(x, training=training))
     np.testing.assert_array_equal(ask(x, tf.constant(False)), x)
-    np.testing.assert_allclose(ask(x, tf.constant(True)), execution(lambda x: told(x, training=True))(x), rtol=1e-6)
+    r = ask(x, tf.constant(True)) / x - 1
+    assert np.abs(r).max() <= 0.5 + 1e-6
+    assert abs(np.abs(r).mean() - 0.25) < 5 * 0.5 / math.sqrt(12 * 100)  # |r| ~ U(0, 1 / 2).
 
 
 def test_dtype_policies(inputs):
@@ -104,16 +109,19 @@ def test_dtype_policies(inputs):
         if dtype == "float64":
             r = y / x - 1
             assert np.abs(r).max() <= 0.1 + 1e-12
-            np.testing.assert_array_less(1e-10, np.abs(r - tf.cast(tf.cast(r, tf.float32), tf.float64)).max())  # Drawn with more than 24 bits.
+            for values in (r.numpy(), y.numpy()):  # Drawn, and applied, with more than 24 bits: relative to 1, float32 rounds by up to 6e-8.
+                assert np.abs(values - values.astype("float32")).max() > 1e-10
         else:  # The noise of float32, rounded once.
             exact = keras_bn.UniformDropout(0.1, seed=1)(tf.cast(x, tf.float32), training=True)
             np.testing.assert_array_equal(y, tf.cast(exact, y.dtype))
 
 
+@pytest.mark.filterwarnings("error")  # Keras warns where a layer takes no mask, and passes it on all the same.
 def test_masks_are_passed_on(inputs):
-    x, mask = tf.constant(inputs((3, 4, 2))), tf.constant(np.arange(12).reshape(3, 4) % 3 > 0)
-    x._keras_mask = mask
-    np.testing.assert_array_equal(keras.src.backend.get_keras_mask(keras_bn.UniformDropout(0.1)(x, training=True)), mask)
+    x = inputs((3, 4, 2))
+    x[:, 2:] = 0
+    model = keras.Sequential([keras.layers.Masking(0.0), keras_bn.UniformDropout(0.1), keras.layers.GlobalAveragePooling1D()])
+    np.testing.assert_allclose(model(x), x[:, :2].mean(axis=1), rtol=1e-5)
 
 
 def test_in_a_fit_compiled_by_xla_and_of_unknown_batch_size(inputs):
