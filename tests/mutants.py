@@ -360,7 +360,11 @@ def survivors(name):
         source = (copy / path).read_text()
         assert source.count(right) == 1, f"{name}: {path} holds {right!r} {source.count(right)} times; expected once."
         (copy / path).write_text(source.replace(right, wrong))
-        return [test for test in tests if subprocess.run([sys.executable, "-m", "pytest", "-x", "-q", test], cwd=copy, capture_output=True).returncode != 1]
+        return [
+            test
+            for test in tests
+            if subprocess.run([sys.executable, "-m", "pytest", "-n", "0", "-x", "-q", test], cwd=copy, capture_output=True).returncode != 1
+        ]
 
 
 def main(names):

@@ -84,16 +84,16 @@ def test_a_runs_numbers_do_not_depend_on_its_place_in_the_sweep(runs, dataset, s
     assert {**results[1], "seconds": 0} == {**expected[0], "seconds": 0}
 
 
-def test_a_file_is_there_whole_or_not_at_all(tmp_path):
+def test_a_file_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "file"
     files.write(path, "old")
 
-    def fail(file):
-        file.write(b"half of the n")
+    def fail(descriptor):
         raise OSError(28, os.strerror(28))
 
+    monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(OSError, match="No space left"):
-        files.write(path, fail)
+        files.write(path, "new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
