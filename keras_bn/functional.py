@@ -161,7 +161,8 @@ def batch_norm_inference(
     if path is None:
         path = choose_path(x.dtype)
     dtype = _statistics_dtype(x)
-    if path == FUSED and range(x.shape.rank)[axis] == x.shape.rank - 1:  # Channels first, the kernel is slower than the expression.
+    # Of a matrix, and with the channels first, the kernel is no faster than the expression, or slower.
+    if path == FUSED and x.shape.rank > 2 and range(x.shape.rank)[axis] == x.shape.rank - 1:
         channels = tf.shape(x)[axis]
         gamma = tf.ones([channels], dtype) if gamma is None else tf.cast(gamma, dtype)
         beta = tf.zeros([channels], dtype) if beta is None else tf.cast(beta, dtype)
