@@ -94,6 +94,8 @@ def test_own_arguments_survive(arguments, tmp_path, inputs):
     model.fit(x, x, verbose=0)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
+    ((name, value),) = arguments.items()
+    assert getattr(loaded.layers[-1], name) == value
     assert loaded.layers[-1].get_config() == model.layers[-1].get_config()
     for one, other in zip(loaded.weights, model.weights):
         np.testing.assert_array_equal(one, other)

@@ -145,6 +145,30 @@ def test_second_derivatives_equal_the_oracle(shape, axis, masked, computed, inpu
         np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 
 
+def test_hessian_vector_product_of_a_loss(computed, inputs, rng):
+    """The gradient that arrives depends on the inputs, too, as it does in every net."""
+    path, execution = computed
+    x, w, direction = inputs((6, 5, 3)), rng.normal(size=(6, 5, 3)), rng.normal(size=(6, 5, 3))
+
+    def product(x, w, direction):
+        with tf.GradientTape() as outer:
+            outer.watch(x)
+            with tf.GradientTape() as inner:
+                inner.watch(x)
+                y, _ = functional.batch_norm_training(x, None, None, axis=-1, epsilon=0.1, path=path)
+                loss = tf.reduce_sum(w * y**3)
+            dx = inner.gradient(loss, x)
+        return outer.gradient(dx, x, direction)
+
+    def gradient(x):
+        dy = 3 * w * reference.batch_norm_training(x, 1, 0, -1, 0.1) ** 2
+        return reference.batch_norm_training_gradient(x, 1, dy, -1, 0.1)[0]
+
+    expected = (gradient(x + 1e-5 * direction) - gradient(x - 1e-5 * direction)) / 2e-5
+    got = execution(product)(*(tf.constant(value, tf.float32) for value in (x, w, direction)))
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
 def test_third_derivatives_of_both_paths_agree(inputs, rng):
     x, w = tf.constant(inputs((6, 3))), tf.constant(rng.normal(size=(6, 3)), tf.float32)
 
