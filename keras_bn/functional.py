@@ -20,6 +20,7 @@ __all__ = [
     "batch_norm_training",
     "choose_path",
     "fold_batch_norm",
+    "lp_norm_training",
     "mask_fits",
     "merge_moments",
     "moments",
@@ -55,7 +56,7 @@ def moments(x: tf.Tensor, axis: int = -1, mask: tf.Tensor | None = None) -> Mome
         [2.0, [2.0, 30.0], [1.0, 400.0]]
     """
     where = centred.centre(tf.cast(x, _statistics_dtype(x)), _broadcastable(mask, x, axis), _all_but([axis], x))
-    return Moments(*(tf.reshape(value, shape) for value, shape in zip((where.count, where.mean, where.variance), (_count_shape(where.count), [-1], [-1]))))
+    return _by_channel(where.count, where.mean, where.variance)
 
 
 def batch_norm_training(
@@ -100,17 +101,14 @@ def batch_norm_training(
         >>> y.numpy().tolist()
         [[-1.0, -1.0], [1.0, 1.0]]
     """
-    dtype = _statistics_dtype(x)
-    channels = tf.shape(x)[axis]
-    gamma = tf.ones([channels], dtype) if gamma is None else tf.cast(gamma, dtype)
-    beta = tf.zeros([channels], dtype) if beta is None else tf.cast(beta, dtype)
+    gamma, beta = _gamma_and_beta(gamma, beta, x, axis)
     if path is None:
         path = choose_path(x.dtype, masked=mask is not None, grouped=virtual_batch_size is not None, synchronized=synchronized)
     if path == FUSED:
         return _fused(x, gamma, beta, axis, epsilon)
 
     mask = _broadcastable(mask, x, axis)
-    inputs, gamma, beta = tf.cast(x, dtype), _along(gamma, x, axis), _along(beta, x, axis)
+    inputs, gamma, beta = tf.cast(x, gamma.dtype), _along(gamma, x, axis), _along(beta, x, axis)
     if virtual_batch_size is not None:
         y, batch = _by_groups(inputs, gamma, beta, mask, range(x.shape.rank)[axis], epsilon, virtual_batch_size)
     elif synchronized:
@@ -119,7 +117,7 @@ def batch_norm_training(
     else:
         y, batch = _centred(inputs, gamma, beta, mask, _all_but([axis], x), epsilon)
     if virtual_batch_size is None:
-        batch = Moments(*(tf.reshape(value, shape) for value, shape in zip(batch, (_count_shape(batch[0]), [-1], [-1]))))
+        batch = _by_channel(*batch)
     return tf.cast(y, x.dtype), batch
 
 
@@ -163,12 +161,61 @@ def batch_norm_inference(
     dtype = _statistics_dtype(x)
     # Of a matrix, and with the channels first, the kernel is no faster than the expression, or slower.
     if path == FUSED and x.shape.rank > 2 and range(x.shape.rank)[axis] == x.shape.rank - 1:
-        channels = tf.shape(x)[axis]
-        gamma = tf.ones([channels], dtype) if gamma is None else tf.cast(gamma, dtype)
-        beta = tf.zeros([channels], dtype) if beta is None else tf.cast(beta, dtype)
-        return fused.inference(x, gamma, beta, tf.cast(mean, dtype), tf.cast(variance, dtype), epsilon)
+        return fused.inference(x, *_gamma_and_beta(gamma, beta, x, axis), tf.cast(mean, dtype), tf.cast(variance, dtype), epsilon)
     mean, variance, beta, gamma = (None if value is None else _along(tf.cast(value, dtype), x, axis) for value in (mean, variance, beta, gamma))
     return tf.cast(tf.nn.batch_normalization(tf.cast(x, dtype), mean, variance, beta, gamma, epsilon), x.dtype)
+
+
+def lp_norm_training(
+    x: tf.Tensor, gamma: tf.Tensor | None, beta: tf.Tensor | None, mask: tf.Tensor | None = None, *, p: float, axis: int, epsilon: float
+) -> tuple[tf.Tensor, Moments]:
+    """Normalises `x` by its own mean and Lp measure: the training form.
+
+        d = x - mean
+        measure = mean(|d|),  sqrt(mean(d**2))  or  max(|d|)                   for p = 1, 2, inf
+        y = gamma * d / sqrt(measure**2 + epsilon) + beta
+
+    The gradient of y runs through the mean and the measure; what is returned of them has none. Where several |d| are the largest, they share its gradient.
+
+    Args:
+        x: floating, any rank from 1. Half precision is computed in float32.
+        gamma: (C,), or None for 1.
+        beta: (C,), or None for 0.
+        mask: bool, as of `batch_norm_training`; False leaves a position out of mean and measure, not out of `y`.
+        p: 1, 2 or math.inf.
+        axis: the channel axis.
+        epsilon: added to the square of the measure.
+
+    Returns:
+        (y, batch): y of the shape and dtype of `x`; `batch`, `Moments` whose `variance` is the square of the measure.
+
+    Source: as of `keras_bn.LpBatchNormalization`.
+
+    Example:
+        >>> x = tf.constant([[1.], [3.], [8.]])
+        >>> y, batch = lp_norm_training(x, None, None, p=float("inf"), axis=-1, epsilon=0.)
+        >>> y.numpy().tolist(), batch.mean.numpy().tolist(), batch.variance.numpy().tolist()
+        ([[-0.75], [-0.25], [1.0]], [4.0], [16.0])
+    """
+    # The mean is taken twice, as deviations from a mean that is rounded have a mean, too.
+    shift = tf.stop_gradient(moments(x, axis, mask).mean)
+    deviation = tf.cast(x, shift.dtype) - _along(shift, x, axis)
+    count, error, variance = moments(deviation, axis, mask)
+    deviation -= _along(error, x, axis)
+    if p == 1:
+        squared = tf.square(moments(tf.abs(deviation), axis, mask).mean)
+    elif p == 2:
+        squared = variance
+    else:
+        counted = centred.masked(deviation, _broadcastable(mask, x, axis))
+        squared = tf.square(tf.maximum(tf.reduce_max(tf.abs(counted), _all_but([axis], x)), 0))  # Without any value the largest is -inf.
+    factor = tf.math.rsqrt(squared + epsilon)
+    if gamma is not None:
+        factor *= tf.cast(gamma, shift.dtype)
+    y = deviation * _along(factor, x, axis)
+    if beta is not None:
+        y += _along(tf.cast(beta, shift.dtype), x, axis)
+    return tf.cast(y, x.dtype), Moments(*(tf.stop_gradient(value) for value in (count, shift + error, squared)))
 
 
 def fold_batch_norm(
@@ -291,9 +338,16 @@ def _statistics_dtype(x):
     return tf.float64 if x.dtype == tf.float64 else tf.float32
 
 
-def _count_shape(count):
-    """A count has the channels' axis only where a mask counts them apart."""
-    return [] if count.shape.num_elements() == 1 else [-1]
+def _by_channel(count, mean, variance):
+    """`Moments` of statistics that keep the reduced axes. A count has the channels' axis only where a mask counts them apart."""
+    return Moments(tf.reshape(count, [] if count.shape.num_elements() == 1 else [-1]), tf.reshape(mean, [-1]), tf.reshape(variance, [-1]))
+
+
+def _gamma_and_beta(gamma, beta, x, axis):
+    """Both as (C,) in the dtype of the statistics, 1 and 0 where they are None."""
+    channels, dtype = tf.shape(x)[axis], _statistics_dtype(x)
+    gamma = tf.ones([channels], dtype) if gamma is None else tf.cast(gamma, dtype)
+    return gamma, tf.zeros([channels], dtype) if beta is None else tf.cast(beta, dtype)
 
 
 def _all_but(kept, x):

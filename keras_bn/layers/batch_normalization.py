@@ -80,8 +80,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
         self.renorm = getattr(self, "renorm", False)
         self.batches = None
         self._refuse_what_makes_no_sense()
-        self._training_function = _compiled(functional.batch_norm_training, jit_compile)
-        self._inference_function = _compiled(functional.batch_norm_inference, jit_compile)
+        self._training_function = compiled(functional.batch_norm_training, jit_compile)
+        self._inference_function = compiled(functional.batch_norm_inference, jit_compile)
 
     def _refuse_what_makes_no_sense(self):
         def refuse(name, expected):
@@ -279,7 +279,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return super().from_config(config)
 
 
-def _compiled(form, jit_compile):
+def compiled(form, jit_compile):
+    """A form of normalisation as the `tf.function` of one layer."""
     function = tf.function(form, jit_compile=jit_compile, autograph=False)
     # A trace for every shape and path is what is wanted; TensorFlow counts those of all layers together, and warns.
     function._omit_frequent_tracing_warning = True

@@ -3,68 +3,12 @@
 import math
 
 import keras
-import tensorflow as tf
 
 from keras_bn import functional
-from keras_bn.layers.batch_normalization import BatchNormalization
+from keras_bn.layers.batch_normalization import BatchNormalization, compiled
 
 # Arguments of BatchNormalization that are about its variance.
 _OF_VARIANCE = ("unbiased", "virtual_batch_size", "synchronized", "renorm")
-
-
-def lp_norm_training(
-    x: tf.Tensor, gamma: tf.Tensor | None, beta: tf.Tensor | None, mask: tf.Tensor | None = None, *, p: float, axis: int, epsilon: float
-) -> tuple[tf.Tensor, functional.Moments]:
-    """Normalises `x` by its own mean and Lp measure: the training form.
-
-        d = x - mean
-        measure = mean(|d|),  sqrt(mean(d**2))  or  max(|d|)                   for p = 1, 2, inf
-        y = gamma * d / sqrt(measure**2 + epsilon) + beta
-
-    The gradient of y runs through the mean and the measure; what is returned of them has none. Where several |d| are the largest, they share its gradient.
-
-    Args:
-        x: floating, any rank from 1. Half precision is computed in float32.
-        gamma: (C,), or None for 1.
-        beta: (C,), or None for 0.
-        mask: bool, as of `functional.batch_norm_training`; False leaves a position out of mean and measure, not out of `y`.
-        p: 1, 2 or math.inf.
-        axis: the channel axis.
-        epsilon: added to the square of the measure.
-
-    Returns:
-        (y, batch): y of the shape and dtype of `x`; `batch`, `Moments` whose `variance` is the square of the measure.
-
-    Source: as of `LpBatchNormalization`.
-
-    Example:
-        >>> x = tf.constant([[1.], [3.], [8.]])
-        >>> y, batch = lp_norm_training(x, None, None, p=math.inf, axis=-1, epsilon=0.)
-        >>> y.numpy().tolist(), batch.mean.numpy().tolist(), batch.variance.numpy().tolist()
-        ([[-0.75], [-0.25], [1.0]], [4.0], [16.0])
-    """
-    # The mean is taken twice, as deviations from a mean that is rounded have a mean, too.
-    shift = tf.stop_gradient(functional.moments(x, axis, mask).mean)
-    dtype, kept = shift.dtype, [1] * x.shape.rank
-    kept[axis] = -1
-    deviation = tf.cast(x, dtype) - tf.reshape(shift, kept)
-    count, error, variance = functional.moments(deviation, axis, mask)
-    deviation -= tf.reshape(error, kept)
-    if p == 1:
-        squared = tf.square(functional.moments(tf.abs(deviation), axis, mask).mean)
-    elif p == 2:
-        squared = variance
-    else:
-        reduced = [place for place in range(x.shape.rank) if kept[place] == 1]
-        counted = deviation if mask is None else tf.where(_at_size_of(x, mask, axis), deviation, 0)
-        squared = tf.square(tf.maximum(tf.reduce_max(tf.abs(counted), reduced), 0))  # Without any value the largest is -inf.
-    factor = tf.math.rsqrt(squared + epsilon)
-    if gamma is not None:
-        factor *= tf.cast(gamma, dtype)
-    y = deviation * tf.reshape(factor, kept)
-    if beta is not None:
-        y += tf.reshape(tf.cast(beta, dtype), kept)
-    return tf.cast(y, x.dtype), functional.Moments(*(tf.stop_gradient(value) for value in (count, shift + error, squared)))
 
 
 @keras.saving.register_keras_serializable(package="keras_bn")
@@ -130,7 +74,7 @@ class LpBatchNormalization(BatchNormalization):
                 )
         super().__init__(axis=axis, momentum=momentum, epsilon=epsilon, center=center, scale=scale, **kwargs)
         self.p = math.inf if p == "inf" else p
-        self._lp_training_function = tf.function(lp_norm_training, jit_compile=self.jit_compile, autograph=False)
+        self._lp_training_function = compiled(functional.lp_norm_training, self.jit_compile)
 
     def _train(self, inputs, gamma, beta, mask):
         outputs, batch = self._lp_training_function(inputs, gamma, beta, mask, p=self.p, axis=self.axis, epsilon=self.epsilon)
@@ -138,12 +82,3 @@ class LpBatchNormalization(BatchNormalization):
 
     def get_config(self):
         return {**super().get_config(), "p": "inf" if self.p == math.inf else int(self.p)}  # JSON has no infinity.
-
-
-def _at_size_of(x, mask, axis):
-    """The mask, which may lack the channel axis or, as Keras's layers pass it on, the last one, at the size of `x` or with size 1 on that axis."""
-    axis, shape = range(x.shape.rank)[axis], tf.shape(x)
-    kept = [place for place in range(x.shape.rank) if place != axis]
-    if functional.mask_fits(mask.shape, [x.shape[place] for place in kept]):
-        return tf.expand_dims(tf.broadcast_to(mask, tf.gather(shape, kept)), axis)
-    return mask[..., tf.newaxis]

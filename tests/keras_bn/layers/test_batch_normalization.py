@@ -9,24 +9,11 @@ import tensorflow as tf
 
 import keras_bn
 import reference
+from built_layer import built
 
 SHAPES = [((16, 5), -1), ((6, 7, 4), -1), ((4, 6, 5, 3), -1), ((4, 3, 6, 5), 1), ((3, 4, 5, 2, 3), -1)]
 # Rounding of sums of up to about 400 float32 values of size 10, relative to results of size 1.
 TOLERANCE = dict(rtol=2e-5, atol=2e-5)
-
-
-def built(shape, axis=-1, rng=None, **arguments):
-    """A layer whose weights are all away from their initial values; and those, as a dict."""
-    layer = keras_bn.BatchNormalization(axis=axis, momentum=0.7, epsilon=0.1, **arguments)
-    layer.build(shape)
-    values = {"gamma": rng.normal(2, 1, shape[axis]), "beta": rng.normal(3, 1, shape[axis])}
-    values |= {"moving_mean": rng.normal(2, 1, shape[axis]), "moving_variance": rng.uniform(0.5, 4, shape[axis])}
-    for name in list(values):
-        if getattr(layer, name) is None:
-            values[name] = float(name == "gamma")
-        else:
-            getattr(layer, name).assign(values[name])
-    return layer, values
 
 
 @pytest.mark.parametrize(("center", "scale"), list(itertools.product([True, False], repeat=2)))

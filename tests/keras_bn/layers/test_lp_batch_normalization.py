@@ -1,5 +1,6 @@
 """The layer: its three measures against the oracle in every execution, and that p = 2 is batch normalisation."""
 
+import functools
 import json
 import math
 
@@ -8,26 +9,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import built_layer
 import keras_bn
 import reference
-from keras_bn.layers.lp_batch_normalization import lp_norm_training
+from keras_bn.functional import lp_norm_training
 
 # Rounding of sums of up to about 120 float32 values of size 10, relative to results of size 1.
 TOLERANCE = dict(rtol=2e-5, atol=2e-5)
 
-
-def built(shape, axis=-1, rng=None, kind=keras_bn.LpBatchNormalization, **arguments):
-    """A layer whose weights are all away from their initial values; and those, as a dict."""
-    layer = kind(axis=axis, momentum=0.7, epsilon=0.1, **arguments)
-    layer.build(shape)
-    values = {"gamma": rng.normal(2, 1, shape[axis]), "beta": rng.normal(3, 1, shape[axis])}
-    values |= {"moving_mean": rng.normal(2, 1, shape[axis]), "moving_variance": rng.uniform(0.5, 4, shape[axis])}
-    for name in list(values):
-        if getattr(layer, name) is None:
-            values[name] = float(name == "gamma")
-        else:
-            getattr(layer, name).assign(values[name])
-    return layer, values
+built = functools.partial(built_layer.built, kind=keras_bn.LpBatchNormalization)
 
 
 def assert_follows(layer, weights, mean, measure):
@@ -158,7 +148,7 @@ def test_dtype_policies(dtype, p, inputs, rng):
 
 def test_p_2_is_batch_normalization(inputs):
     ours, _ = built((4, 6, 5, 3), -1, np.random.default_rng(1), p=2)
-    theirs, _ = built((4, 6, 5, 3), -1, np.random.default_rng(1), keras.layers.BatchNormalization)
+    theirs, _ = built((4, 6, 5, 3), -1, np.random.default_rng(1), kind=keras.layers.BatchNormalization)
     x = tf.constant(inputs((4, 6, 5, 3)))
     np.testing.assert_allclose(ours(x, training=True), theirs(x, training=True), **TOLERANCE)
     for our, their in zip(ours.variables, theirs.variables, strict=True):
