@@ -68,18 +68,19 @@ def masked(x: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:
 def total(x: tf.Tensor, axes: list[int]) -> tf.Tensor:
     """The sum over `axes`, kept with size 1.
 
-    Over all but the last of three and more it is made in two stages, rows that lie far apart first: XLA's CPU compiler makes of a one-stage sum over rows a
-    loop over channels that reads in strides, of this one a loop over neighbours. A matrix mostly fits into the cache, where strides do not matter.
+    Where one axis of three and more is left, it is made in two stages, rows that lie far apart first: XLA's CPU compiler makes of a one-stage sum a loop over
+    single values, of this one a loop over neighbours. A matrix mostly fits into the cache, where that does not matter.
     """
-    last = x.shape.rank - 1
-    if axes != list(range(last)) or last == 1:
+    kept = [axis for axis in range(x.shape.rank) if axis not in axes]
+    if x.shape.rank < 3 or len(kept) != 1 or kept == [0]:
         return tf.reduce_sum(x, axes, keepdims=True)
-    channels = tf.shape(x)[last]
-    rows = tf.reshape(x, [-1, channels])
+    shape = tf.shape(x)
+    channels, behind = shape[kept[0]], tf.reduce_prod(shape[kept[0] + 1 :])
+    rows = tf.reshape(x, [-1, channels * behind])
     whole = tf.shape(rows)[0] // STAGE * STAGE
-    staged = tf.reduce_sum(tf.reshape(rows[:whole], [STAGE, whole // STAGE * channels]), 0)
-    summed = tf.reduce_sum(tf.reshape(staged, [-1, channels]), 0) + tf.reduce_sum(rows[whole:], 0)
-    return tf.reshape(summed, [1] * last + [-1])
+    staged = tf.reduce_sum(tf.reshape(rows[:whole], [STAGE, whole // STAGE * channels * behind]), 0)
+    summed = sum(tf.reduce_sum(tf.reshape(part, [-1, channels, behind]), [0, 2]) for part in (staged, rows[whole:]))
+    return tf.reshape(summed, [-1 if axis in kept else 1 for axis in range(x.shape.rank)])
 
 
 def expression(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, mask: tf.Tensor | None, axes: list[int], epsilon: float, merge: Callable | None = None):

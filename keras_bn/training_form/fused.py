@@ -36,14 +36,17 @@ def batch_norm(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, axis: int, epsil
         # Of the far channels only: from inputs that lie close together around it a mean is taken without rounding, from others it would not be.
         shift = tf.cast(tf.where(far, first.batch_mean, 0.0), x.dtype)
         less = x4 - (shift if data_format == "NHWC" else tf.reshape(shift, [-1, 1, 1]))
-        return less, tf.cast(shift, tf.float32), *kernel(less)
+        return less, tf.cast(shift, tf.float32), *used_of(kernel(less))
+
+    def used_of(outputs):
+        # What it reserves for its gradient is the mean and the variance with divisor N; `batch_variance` has N - 1.
+        return outputs.y, outputs.reserve_space_1, outputs.reserve_space_2, outputs.reserve_space_3
 
     first = kernel(x4)
-    far = tf.square(first.batch_mean) > FAR**2 * (first.batch_variance + epsilon)
-    used, shift, y, mean, variance, *reserved = tf.cond(tf.reduce_any(far), again, lambda: (x4, tf.zeros_like(first.batch_mean), *first))
+    far = tf.square(first.reserve_space_1) > FAR**2 * (first.reserve_space_2 + epsilon)
+    used, shift, y, *reserved = tf.cond(tf.reduce_any(far), again, lambda: (x4, tf.zeros_like(first.batch_mean), *used_of(first)))
     count = tf.cast(tf.size(x) // tf.size(gamma), tf.float32)
-    mean = tf.where(count > 0, shift + mean, 0.0)
-    variance = tf.where(count > 1, variance * ((count - 1) / tf.maximum(count, 1)), 0.0)
+    mean, variance = (tf.where(count > 0, value, 0.0) for value in (shift + reserved[0], reserved[1]))
     return _restored(y, x, axis), (count, mean, variance), (used, reserved)
 
 

@@ -124,12 +124,15 @@ def test_tflite_folds_it_into_the_convolution(tmp_path, rng, images):
     assert kinds == ["CONV_2D"]
 
 
-@pytest.mark.skipif(importlib.util.find_spec("tf2onnx") is None or importlib.util.find_spec("onnx") is None, reason="ONNX's packages are not installed")
-def test_onnx(tmp_path, rng):
-    import onnx
-
-    trained(keras_bn.BatchNormalization, rng).export(tmp_path / "model.onnx", format="onnx", verbose=False)
+def test_onnx_folds_it_into_the_convolution(tmp_path, rng, images):
+    onnx, onnxruntime, _ = (pytest.importorskip(name) for name in ("onnx", "onnxruntime", "tf2onnx"))
+    model = trained(keras_bn.BatchNormalization, rng)
+    model.export(tmp_path / "model.onnx", format="onnx", verbose=False)
     onnx.checker.check_model(onnx.load(tmp_path / "model.onnx"))
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    (outputs,) = session.run(None, {session.get_inputs()[0].name: images})
+    np.testing.assert_allclose(outputs, model.predict(images, verbose=0), rtol=1e-4, atol=1e-4)
+    assert {node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node} <= {"Conv", "Relu", "Transpose"}
 
 
 def test_the_graph_optimiser_merges_convolution_normalisation_and_relu(rng, images):

@@ -12,11 +12,6 @@ import reference
 CASES = [(-1, (4,), (6, 6)), (-1, (5, 4), (6, 6)), (1, (4, 5), (6, 6)), (-1, (5, 4), (9, 2)), (-1, (5, 4), (7, 0))]
 
 
-@pytest.fixture(scope="session")  # A second one in the process would count its collectives from the beginning again, and mix them up with the first's.
-def strategy():
-    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-
-
 def per_replica(strategy, values, dtype=tf.float32):
     return strategy.experimental_distribute_values_from_function(lambda context: tf.constant(values[context.replica_id_in_sync_group], dtype))
 
