@@ -14,6 +14,8 @@ FUNCTIONAL, LAYER = "keras_bn/functional.py", "keras_bn/layers/batch_normalizati
 CENTRED, FUSED, CHOICE, MOMENTS, REPLICAS, DIFFERENTIABLE = (
     f"keras_bn/training_form/{name}.py" for name in ("centred", "fused", "choice", "moments", "replicas", "differentiable")
 )
+NOISY, LP, UNIFORM = (f"keras_bn/layers/{name}.py" for name in ("noisy_batch_normalization", "lp_batch_normalization", "uniform_dropout"))
+TEST_NOISY, TEST_LP, TEST_UNIFORM = (f"tests/{path.replace('layers/', 'layers/test_')}" for path in (NOISY, LP, UNIFORM))
 TEST_FUNCTIONAL, TEST_LAYER = "tests/keras_bn/test_functional.py", "tests/keras_bn/layers/test_batch_normalization.py"
 TEST_PATHS, TEST_CHOICE, TEST_MOMENTS = (f"tests/keras_bn/training_form/test_{name}.py" for name in ("paths", "choice", "moments"))
 TEST_STATISTICS, TEST_REPLICAS, TEST_DROP_IN, TEST_LOOPS, TEST_PROPERTIES, TEST_REFUSALS = (
@@ -36,8 +38,8 @@ MUTANTS = {
     ),
     "N-1 for N in the kernel": (
         FUSED,
-        "variance * ((count - 1) / tf.maximum(count, 1))",
-        "variance",
+        "outputs.reserve_space_1, outputs.reserve_space_2,",
+        "outputs.reserve_space_1, outputs.batch_variance,",
         [f"{TEST_PATHS}::test_both_paths_equal_the_oracle", f"{TEST_LAYER}::test_moving_statistics_after_a_fit"],
     ),
     "momentum reversed": (
@@ -105,7 +107,58 @@ MUTANTS = {
         "first.batch_mean",
         [f"{TEST_PATHS}::test_half_precision_equals_the_oracle"],
     ),
-    "rows that are left over not summed": (CENTRED, " + tf.reduce_sum(rows[whole:], 0)", "", [f"{TEST_FUNCTIONAL}::test_moments_equal_the_oracle"]),
+    "rows that are left over not summed": (CENTRED, "(staged, rows[whole:]))", "(staged,))", [f"{TEST_FUNCTIONAL}::test_moments_equal_the_oracle"]),
+    "channels that stand first taken for neighbours": (
+        CENTRED,
+        "tf.reshape(part, [-1, channels, behind]), [0, 2])",
+        "tf.reshape(part, [-1, behind, channels]), [0, 1])",
+        [f"{TEST_FUNCTIONAL}::test_moments_equal_the_oracle", f"{TEST_LAYER}::test_training_equals_the_oracle"],
+    ),
+    "noise one for all values": (
+        NOISY,
+        "+ uniform(each_value, -OFFSET_RANGE, OFFSET_RANGE)",
+        "+ uniform(each_channel, -OFFSET_RANGE, OFFSET_RANGE)",
+        [f"{TEST_NOISY}::test_noise_has_the_distributions_of_algorithm_1"],
+    ),
+    "distributions apart for each value": (
+        NOISY,
+        "uniform(each_channel, 1.0, self.variance_range)",
+        "uniform(each_value, 1.0, self.variance_range)",
+        [f"{TEST_NOISY}::test_noise_has_the_distributions_of_algorithm_1"],
+    ),
+    "noise in front of the normalisation": (
+        NOISY,
+        "        outputs = super().call(inputs, training=training, mask=mask)\n",
+        "        outputs = super().call(self._noisy(inputs) if training is True else inputs, training=training, mask=mask)\n",
+        [f"{TEST_NOISY}::test_gradients_and_moving_statistics_equal_the_oracle"],
+    ),
+    "noise in inference": (NOISY, "if self.noise_in_inference:", "if True:", [f"{TEST_NOISY}::test_no_noise_in_inference"]),
+    "L1 as the root mean square": (FUNCTIONAL, "    if p == 1:\n", "    if p == 3:\n", [f"{TEST_LP}::test_training_equals_the_oracle"]),
+    "Lp measure of the inputs, not of the deviations": (
+        FUNCTIONAL,
+        "squared = tf.square(moments(tf.abs(deviation), axis, mask).mean)",
+        "squared = tf.square(moments(tf.abs(x), axis, mask).mean)",
+        [f"{TEST_LP}::test_training_equals_the_oracle"],
+    ),
+    "the largest deviation of masked positions, too": (
+        FUNCTIONAL,
+        "centred.masked(deviation, _broadcastable(mask, x, axis))",
+        "deviation",
+        [f"{TEST_LP}::test_masked_positions_do_not_count"],
+    ),
+    "the Lp measure held constant in the gradient": (
+        FUNCTIONAL,
+        "factor = tf.math.rsqrt(squared + epsilon)",
+        "factor = tf.math.rsqrt(tf.stop_gradient(squared) + epsilon)",
+        [f"{TEST_LP}::test_training_equals_the_oracle"],
+    ),
+    "uniform noise of one sign": (UNIFORM, "-self.beta, self.beta", "0.0, self.beta", [f"{TEST_UNIFORM}::test_noise_is_uniform_around_1_and_independent"]),
+    "uniform noise added": (
+        UNIFORM,
+        "tf.cast(inputs, dtype) * (1 + r)",
+        "tf.cast(inputs, dtype) + r",
+        [f"{TEST_UNIFORM}::test_noise_is_uniform_around_1_and_independent"],
+    ),
     "mask ignored": (
         CENTRED,
         "    return x if mask is None else tf.where(mask, x, tf.zeros([], x.dtype))",

@@ -15,14 +15,15 @@ README = (pathlib.Path(__file__).parents[1] / "README.md").read_text()
 
 
 def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+    return [text for kind, text in re.findall(r"^```(\w*)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL) if kind == language]
 
 
 def test_the_lines_with_the_layer_run():
-    (code,) = blocks("python")
     names = {}
-    exec(code, names)
+    for code in blocks("python"):
+        exec(code, names)
     assert [type(layer) for layer in names["model"].layers].count(keras_bn.BatchNormalization) == 2
+    assert type(names["ours"].layers[-1]) is keras_bn.BatchNormalization
 
 
 def test_there_are_two_set_up_lines_that_start_from_nothing():
