@@ -1,0 +1,35 @@
+"""The inputs of a model, batch by batch, from whatever `fit` and `predict` take as data."""
+
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+BATCH_SIZE = 128  # Of arrays, which are not batched by themselves.
+
+
+def inputs(data) -> Iterator:
+    """What a model takes as `x`, for each batch of the data in turn.
+
+    Args:
+        data: an array of inputs, or a list or a dict of them, which are cut into batches of BATCH_SIZE; or batches, of inputs or of (inputs, targets) or (inputs,
+            targets, sample weights): a tf.data.Dataset, a keras.utils.PyDataset or whatever else can be iterated over.
+
+    Raises:
+        ValueError: no batch at all.
+    """
+    if isinstance(data, np.ndarray | tf.Tensor | dict) or (isinstance(data, list) and all(isinstance(array, np.ndarray | tf.Tensor) for array in data)):
+        data = tf.data.Dataset.from_tensor_slices(tuple(data) if isinstance(data, list) else data).batch(BATCH_SIZE)
+        single = True
+    else:
+        single = False
+    number = 0
+    for number, batch in enumerate(_iterated(data), 1):
+        yield (list(batch) if isinstance(batch, tuple) else batch) if single else keras.utils.unpack_x_y_sample_weight(batch)[0]
+    if not number:
+        raise ValueError("`data` holds no batch; expected one at least: if it is a generator, it may have been used up, so give a dataset instead.")
+
+
+def _iterated(data):
+    return (data[place] for place in range(len(data))) if isinstance(data, keras.utils.PyDataset) else data
