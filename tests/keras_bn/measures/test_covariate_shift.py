@@ -3,7 +3,6 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 import keras_bn
 import reference
@@ -24,13 +23,15 @@ def shift_by_the_definition(loss, weights, after, kernels):
     """(l2, relative, cosine) of each of the `kernels`, places in `weights` in the order of computing, by central differences of a NumPy loss."""
     found = []
     for place in kernels:
-        there = [[*values[:place], None, *weights[place + 1 :]] for values in (weights, after)]
-        one, other = (
-            reference.numerical_gradient(lambda kernel, there=there: loss([*there[:place], kernel, *there[place + 1 :]]), weights[place]) for there in there
-        )
+        one, other = (_gradient(loss, weights, earlier, place) for earlier in (weights, after))
         l2 = np.linalg.norm(one - other)
         found.append((l2, l2 / np.linalg.norm(one), (one * other).sum() / np.linalg.norm(one) / np.linalg.norm(other)))
     return found
+
+
+def _gradient(loss, weights, earlier, place):
+    """To the weight at that place, those in front of it being `earlier`."""
+    return reference.numerical_gradient(lambda kernel: loss([*earlier[:place], kernel, *weights[place + 1 :]]), weights[place])
 
 
 def layers_of(decay=0.0):
