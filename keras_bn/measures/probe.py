@@ -26,42 +26,40 @@ def layers(model: keras.Model) -> list[keras.Layer]:
     return list(dict.fromkeys(model._flatten_layers(include_self=False, recursive=True)))
 
 
-def outputs(model: keras.Model, weights: Sequence[tf.Tensor], state: Sequence[tf.Tensor], x, training: bool):
-    """What the model returns for `x`.
+def outputs(model: keras.Model, weights: Sequence[tf.Tensor], state: Sequence[tf.Tensor], x):
+    """What the model returns for `x` in training: with batch statistics and dropout.
 
     Args:
         model: built.
         weights: one tensor for each of `model.trainable_variables`.
         state: one for each of `model.non_trainable_variables`: moving statistics, states of seed generators.
         x: as the model takes it.
-        training: whether batch statistics and dropout are on.
     """
     with _at(model, weights, state):
-        return _called(model, x, training)
+        return _called(model, x)
 
 
-def loss(model: keras.Model, weights: Sequence[tf.Tensor], state: Sequence[tf.Tensor], x, y, sample_weight=None, training: bool = True) -> tf.Tensor:
+def loss(model: keras.Model, weights: Sequence[tf.Tensor], state: Sequence[tf.Tensor], x, y, sample_weight=None) -> tf.Tensor:
     """The loss of a compiled model as its training step computes it, regularisers included: scalar.
 
     Args:
         model: compiled with a loss.
         weights, state: as of `outputs`. The same state gives the same dropout masks.
         x, y, sample_weight: a batch, as `fit` hands it to the model.
-        training: whether batch statistics and dropout are on.
     """
     with _at(model, weights, state):
-        return model.compute_loss(x=x, y=y, y_pred=_called(model, x, training), sample_weight=sample_weight, training=training)
+        return model.compute_loss(x=x, y=y, y_pred=_called(model, x), sample_weight=sample_weight, training=True)
 
 
-def gradients(model, weights, state, x, y, sample_weight=None, wanted: Sequence[int] | None = None, scale=1.0):
-    """(loss, its gradients to the weights at the places `wanted`, None for all); of a weight that the loss does not depend on it is 0.
+def gradients(model, weights, state, x, y, sample_weight, wanted: Sequence[int], scale=1.0):
+    """(loss, its gradients to the weights at the places `wanted`); of a weight that the loss does not depend on it is 0.
 
     Args:
-        model, weights, state, x, y, sample_weight: as of `loss`, in training.
+        model, weights, state, x, y, sample_weight: as of `loss`.
         wanted: places in `weights`.
         scale: the loss is multiplied by it before, and the gradients are divided by it after differentiation, so that half precision does not lose them.
     """
-    sought = [weights[place] for place in (range(len(weights)) if wanted is None else wanted)]
+    sought = [weights[place] for place in wanted]
     with tf.GradientTape() as tape:
         tape.watch(sought)
         value = loss(model, weights, state, x, y, sample_weight)
@@ -84,7 +82,7 @@ class Calls:
     def kept(self):
         """Within it, one evaluation is kept."""
 
-        def keep(layer, call, inputs, **_):
+        def keep(layer, call):
             before = dict(_scope().state_mapping)
             outputs = call()
             assigned = {key: value for key, value in _scope().state_mapping.items() if before.get(key) is not value}
@@ -101,11 +99,11 @@ class Calls:
         first = next(place for place, (layer, *_) in enumerate(self._made) if any(variable is before for variable in layer.variables))
         replayed = iter(self._made[:first])
 
-        def take(layer, call, inputs, **_):
+        def take(_, call):
             made = next(replayed, None)
             if made is None:
                 return call()
-            _, outputs, assigned = made
+            *_, outputs, assigned = made
             _scope().state_mapping.update(assigned)
             return outputs
 
@@ -115,11 +113,11 @@ class Calls:
 
 @contextlib.contextmanager
 def intercepted(layers: Sequence[keras.Layer], handle: Callable):
-    """Within it, each call of one of the layers, not from within another's, goes to `handle(layer, call, inputs, **others)`, whose outcome is the call's.
+    """Within it, each call of one of the layers, not from within another's, goes to `handle(layer, call)`, whose outcome is the call's.
 
     Args:
         layers: which.
-        handle: its `call` is a function without arguments that makes the call; `inputs` and the others are the arguments that the layer got.
+        handle: its `call` is a function without arguments that makes the call.
     """
     inside = False
 
@@ -132,7 +130,7 @@ def intercepted(layers: Sequence[keras.Layer], handle: Callable):
                 return original(*args, **kwargs)
             inside = True
             try:
-                return handle(layer, lambda: original(*args, **kwargs), *args[:1], **kwargs)
+                return handle(layer, lambda: original(*args, **kwargs))
             finally:
                 inside = False
 
@@ -156,5 +154,5 @@ def _at(model, weights, state):
     return keras.StatelessScope(state_mapping=pairs, collect_losses=True)
 
 
-def _called(model, x, training):
-    return model(x, training=training) if model._call_has_training_arg else model(x)
+def _called(model, x):
+    return model(x, training=True) if model._call_has_training_arg else model(x)

@@ -14,11 +14,13 @@ import tensorflow as tf
 import keras_bn
 import reference
 
-KINDS = {"keras_bn": keras_bn.BatchNormalization, "keras": keras.layers.BatchNormalization}
+KINDS = {"keras_bn": keras_bn.BatchNormalization, "keras.layers": keras.layers.BatchNormalization}
 SEEN_IN = "3.15."
 
 
-@pytest.fixture(params=["keras_bn", pytest.param("keras", marks=pytest.mark.xfail(strict=keras.__version__.startswith(SEEN_IN), reason="Keras's defect"))])
+@pytest.fixture(
+    params=["keras_bn", pytest.param("keras.layers", marks=pytest.mark.xfail(strict=keras.__version__.startswith(SEEN_IN), reason="Keras's defect"))]
+)
 def module(request):
     return request.param
 
@@ -80,7 +82,7 @@ def test_workers_that_see_other_data(module):
     ports = [str(holder.getsockname()[1]) for holder in holders]
     for holder in holders:
         holder.close()
-    command = [sys.executable, str(pathlib.Path(__file__).with_name("worker.py")), {"keras": "keras.layers"}.get(module, module)]
+    command = [sys.executable, str(pathlib.Path(__file__).with_name("worker.py")), module]
     workers = [subprocess.Popen([*command, str(index), *ports], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for index in range(2)]
     outcomes = [worker.communicate(timeout=120) for worker in workers]
     assert not any(worker.returncode for worker in workers), outcomes[0][1][-2000:]

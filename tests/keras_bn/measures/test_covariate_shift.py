@@ -53,22 +53,15 @@ def sequential(layers):
     return keras.Sequential([keras.Input((5,)), *layers])
 
 
-def functional(layers):
-    outputs = inputs = keras.Input((5,))
+def functional(layers, units=5):
+    outputs = inputs = keras.Input((units,))
     for layer in layers:
         outputs = layer(outputs)
     return keras.Model(inputs, outputs)
 
 
 def nested(layers):
-    return keras.Sequential([keras.Input((5,)), keras.Sequential(layers[:4]), functional_of(layers[4:6], 3), layers[6]])
-
-
-def functional_of(layers, units):
-    outputs = inputs = keras.Input((units,))
-    for layer in layers:
-        outputs = layer(outputs)
-    return keras.Model(inputs, outputs)
+    return keras.Sequential([keras.Input((5,)), keras.Sequential(layers[:4]), functional(layers[4:6], 3), layers[6]])
 
 
 class Subclassed(keras.Model):
