@@ -366,6 +366,10 @@ def _broadcastable(mask, x, axis):
     """The mask at the size of `x`, with size 1 for the channels; None stays None. One of Keras's own layers may count a channel's values apart."""
     if mask is None:
         return None
+    if mask.shape.rank == x.shape.rank:
+        # The channels keep the mask's size, 1 unless it counts them apart.
+        place = range(x.shape.rank)[axis]
+        return tf.broadcast_to(mask, tf.concat([tf.shape(x)[:place], tf.shape(mask)[place : place + 1], tf.shape(x)[place + 1 :]], 0))
     axis, shape = range(x.shape.rank)[axis], tf.shape(x)
     kept = _all_but([axis], x)
     if mask_fits(mask.shape, [x.shape[place] for place in kept]):
@@ -380,14 +384,14 @@ def mask_fits(mask_shape, shape):
 
 
 def _fused(x, gamma, beta, axis, epsilon):
-    def expression(x, gamma, beta):
+    def expression(x, gamma, beta, _):
         inputs, gamma, beta = tf.cast(x, gamma.dtype), _along(gamma, x, axis), _along(beta, x, axis)
         y, _ = centred.expression(inputs, gamma, beta, None, _all_but([axis], x), epsilon)
         return tf.cast(y, x.dtype)
 
     y, batch = differentiable(
-        forward=lambda x, gamma, beta: fused.batch_norm(x, gamma, beta, axis, epsilon),
-        backward=lambda x, gamma, dy, saved: fused.gradient(gamma, dy, saved, axis, epsilon),
+        forward=lambda x, gamma, beta, _: fused.batch_norm(x, gamma, beta, axis, epsilon),
+        backward=lambda x, gamma, dy, saved, _: fused.gradient(gamma, dy, saved, axis, epsilon),
         expression=expression,
         x=x,
         gamma=gamma,
@@ -399,17 +403,18 @@ def _fused(x, gamma, beta, axis, epsilon):
 def _centred(x, gamma, beta, mask, axes, epsilon):
     """`centred.expression` with its gradient by hand; statistics keep the reduced axes."""
 
-    def forward(x, gamma, beta):
+    def forward(x, gamma, beta, mask):
         y, where = centred.expression(x, gamma, beta, mask, axes, epsilon)
         return y, (where.count, where.mean, where.variance), where
 
     return differentiable(
         forward=forward,
-        backward=lambda x, gamma, dy, where: centred.backward(x, gamma, dy, where, mask, axes, epsilon),
-        expression=lambda x, gamma, beta: centred.expression(x, gamma, beta, mask, axes, epsilon)[0],
+        backward=lambda x, gamma, dy, where, mask: centred.backward(x, gamma, dy, where, mask, axes, epsilon),
+        expression=lambda x, gamma, beta, mask: centred.expression(x, gamma, beta, mask, axes, epsilon)[0],
         x=x,
         gamma=gamma,
         beta=beta,
+        mask=mask,
     )
 
 

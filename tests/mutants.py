@@ -38,8 +38,8 @@ MUTANTS = {
     ),
     "N-1 for N in the kernel": (
         FUSED,
-        "outputs.reserve_space_1, outputs.reserve_space_2,",
-        "outputs.reserve_space_1, outputs.batch_variance,",
+        "mean, variance, reserved = first.reserve_space_1, first.reserve_space_2,",
+        "mean, variance, reserved = first.reserve_space_1, first.batch_variance,",
         [f"{TEST_PATHS}::test_both_paths_equal_the_oracle", f"{TEST_LAYER}::test_moving_statistics_after_a_fit"],
     ),
     "momentum reversed": (
@@ -96,15 +96,15 @@ MUTANTS = {
     ),
     "variance by E[x**2] - E[x]**2": (
         CENTRED,
-        "shift = tf.stop_gradient(total(sample, axes) / tf.maximum(sampled, 1))",
-        "shift = tf.zeros_like(total(sample, axes) / tf.maximum(sampled, 1))",
+        "    shift = tf.stop_gradient(shift)",
+        "    shift = tf.zeros_like(shift)",
         [f"{TEST_FUNCTIONAL}::test_variance_stays_right_far_from_zero", f"{TEST_PATHS}::test_variance_stays_right_far_from_zero"],
     ),
     "the kernel's mean taken as it is": (FUSED, "FAR = 8.0", "FAR = 1e30", [f"{TEST_PATHS}::test_variance_stays_right_far_from_zero"]),
     "near channels shifted in half precision": (
         FUSED,
-        "tf.where(far, first.batch_mean, 0.0)",
-        "first.batch_mean",
+        "tf.where(tf.reshape(far, tf.shape(where.mean)), tf.cast(tf.cast(where.mean, x.dtype), tf.float32), 0.0)",
+        "tf.cast(tf.cast(where.mean, x.dtype), tf.float32)",
         [f"{TEST_PATHS}::test_half_precision_equals_the_oracle"],
     ),
     "rows that are left over not summed": (CENTRED, "(staged, rows[whole:]))", "(staged,))", [f"{TEST_FUNCTIONAL}::test_moments_equal_the_oracle"]),
@@ -128,8 +128,8 @@ MUTANTS = {
     ),
     "noise in front of the normalisation": (
         NOISY,
-        "        outputs = super().call(inputs, training=training, mask=mask)\n",
-        "        outputs = super().call(self._noisy(inputs) if training is True else inputs, training=training, mask=mask)\n",
+        "        outputs, statistics = self._normalised(inputs, training, mask)\n",
+        "        outputs, statistics = self._normalised(self._noisy(inputs) if training is True else inputs, training, mask)\n",
         [f"{TEST_NOISY}::test_gradients_and_moving_statistics_equal_the_oracle"],
     ),
     "noise in inference": (NOISY, "if self.noise_in_inference:", "if True:", [f"{TEST_NOISY}::test_no_noise_in_inference"]),

@@ -1,5 +1,9 @@
 """`BatchNormalization`: the state of batch normalisation, and the choice between its training and its inference form."""
 
+import inspect
+import math
+import numbers
+
 import keras
 import tensorflow as tf
 
@@ -72,33 +76,45 @@ class BatchNormalization(keras.layers.BatchNormalization):
         virtual_batch_size: int | None = None,
         **kwargs,
     ):
+        self._refuse_values(axis=axis, momentum=momentum, epsilon=epsilon, jit_compile=jit_compile, unbiased=unbiased, virtual_batch_size=virtual_batch_size)
         super().__init__(axis, 0.0 if momentum is None else momentum, epsilon, *args, **kwargs)
         self.momentum = None if momentum is None else float(momentum)
         self.jit_compile = jit_compile
         self.unbiased = unbiased
-        self.virtual_batch_size = virtual_batch_size
+        self.virtual_batch_size = None if virtual_batch_size is None else int(virtual_batch_size)
         self.renorm = getattr(self, "renorm", False)
         self.batches = None
-        self._refuse_what_makes_no_sense()
+        self._refuse_combinations()
         self._training_function = compiled(functional.batch_norm_training, jit_compile)
         self._inference_function = compiled(functional.batch_norm_inference, jit_compile)
 
-    def _refuse_what_makes_no_sense(self):
-        def refuse(name, expected):
-            raise ValueError(f"`{name}` of {type(self).__name__} is {getattr(self, name)!r}; expected {expected}.")
+    @classmethod
+    def _refuse_values(cls, axis, momentum, epsilon, jit_compile, unbiased, virtual_batch_size):
+        def refuse(name, value, expected):
+            raise ValueError(f"`{name}` of {cls.__name__} is {value!r}; expected {expected}.")
 
+        if not is_integer(axis):
+            refuse("axis", axis, "an integer, the channel axis: -1 for the last")
+        if momentum is not None and not (is_number(momentum) and 0 <= momentum <= 1):
+            refuse("momentum", momentum, "a number from 0 to 1, the share of the old value that is kept (1 minus PyTorch's), or None for the plain average")
+        if not (is_number(epsilon) and 0 < epsilon < math.inf):
+            refuse("epsilon", epsilon, "a positive number, such as 0.001: a channel whose variance is 0 is divided by its square root")
+        if jit_compile not in (None, True):
+            refuse(
+                "jit_compile", jit_compile, "None (as the function around the layer is compiled) or True (always by XLA): leave it out to follow the model's"
+            )
+        if unbiased not in (True, False):
+            refuse("unbiased", unbiased, "True or False, whether the moving variance has divisor N - 1")
+        if virtual_batch_size is not None and not (is_integer(virtual_batch_size) and virtual_batch_size >= 1):
+            refuse("virtual_batch_size", virtual_batch_size, "a positive integer, the number of examples to normalise together, or None for all")
+
+    def _refuse_combinations(self):
         def exclude(one, other, why):
             raise ValueError(f"`{one}` and `{other}` of {type(self).__name__} exclude each other, since {why}; leave one of them out.")
 
-        if self.momentum is not None and not 0 <= self.momentum <= 1:
-            refuse("momentum", "a number from 0 to 1, the share of the old value that is kept (1 minus PyTorch's), or None for the plain average")
-        if not self.epsilon > 0:
-            refuse("epsilon", "a positive number, such as 0.001: a channel whose variance is 0 is divided by its square root")
-        if self.jit_compile not in (None, True):
-            refuse("jit_compile", "None (as the function around the layer is compiled) or True (always by XLA): leave it out to follow the model's")
         size = self.virtual_batch_size
-        if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 1):
-            refuse("virtual_batch_size", "a positive integer, the number of examples to normalise together, or None for all")
+        if size is not None and self.axis == 0:
+            exclude("virtual_batch_size", "axis=0", "both are about the first axis, which cannot hold examples and channels")
         if size is not None and self.synchronized:
             exclude("virtual_batch_size", "synchronized", "one makes the groups smaller than a replica's batch and the other larger")
         if size is not None and self.renorm:
@@ -116,14 +132,14 @@ class BatchNormalization(keras.layers.BatchNormalization):
             self.batches = self.add_weight(shape=(), name="batches", initializer="zeros", trainable=False, autocast=False)
 
     def add_weight(self, shape=None, initializer=None, dtype=None, trainable=True, autocast=True, name=None, **kwargs):
-        """As of `keras.Layer`; what is not trained is kept by each replica apart, and averaged where it is read, which that has no argument for."""
+        """As of `keras.Layer`; what is not trained is kept in float32 at least, and by each replica apart, averaged where it is read."""
         if trainable:
             return super().add_weight(shape=shape, initializer=initializer, dtype=dtype, trainable=trainable, autocast=autocast, name=name, **kwargs)
         with keras.name_scope(self.name, caller=self):
             variable = keras.Variable(
                 initializer=keras.initializers.get(initializer),
                 shape=shape,
-                dtype=dtype or self.variable_dtype,
+                dtype="float64" if self.variable_dtype == "float64" else "float32",
                 trainable=False,
                 autocast=autocast,
                 aggregation="mean",
@@ -135,31 +151,63 @@ class BatchNormalization(keras.layers.BatchNormalization):
         self._track_variable(variable)
         return variable
 
+    def compute_output_spec(self, inputs, training=None, mask=None):
+        self._refuse(inputs, mask)
+        return super().compute_output_spec(inputs, training=training, mask=mask)
+
     def call(self, inputs, training=None, mask=None):
+        outputs, statistics = self._normalised(inputs, training, mask)
+        self._assign(statistics)
+        return outputs
+
+    def _normalised(self, inputs, training, mask):
+        """(outputs, what `_statistics` become, nothing where they stay)."""
         inputs = tf.convert_to_tensor(inputs)
-        if not inputs.dtype.is_floating:
-            raise ValueError(f"{self.name} received inputs of dtype {inputs.dtype.name}; expected floating point: cast them, for instance to float32.")
-        self._refuse_shape(inputs.shape)
         if mask is not None:
             mask = tf.cast(mask, tf.bool)
-            self._refuse_mask(mask.shape, inputs.shape)
+        self._refuse(inputs, mask)
+        if inputs.shape[self.axis] is None:
+            inputs = self._of_channels(inputs)
+        mask = self._of_every_axis(mask, inputs)
         gamma = tf.convert_to_tensor(self.gamma) if self.scale else None
         beta = tf.convert_to_tensor(self.beta) if self.center else None
-        decided_by_tensor = tf.is_tensor(training)
+        decided_by_tensor, statistics = tf.is_tensor(training), []
         if not self.trainable or not (decided_by_tensor or training):
             outputs = self._infer(inputs, gamma, beta)
         elif not decided_by_tensor:
             outputs, statistics = self._train(inputs, gamma, beta, mask)
-            self._assign(statistics)
         else:
-            # Both forms return the statistics, so that a tensor can decide between them; the assignment stands outside of the branches.
+            # Both forms return the statistics, so that a tensor can decide between them. Replicas cannot talk to each other from within a branch.
+            trained = self._train(inputs, gamma, beta, mask) if self.synchronized else None
             outputs, statistics = tf.cond(
                 tf.cast(training, tf.bool),
-                lambda: self._train(inputs, gamma, beta, mask),
+                lambda: trained or self._train(inputs, gamma, beta, mask),
                 lambda: (self._infer(inputs, gamma, beta), [tf.convert_to_tensor(variable) for variable in self._statistics]),
             )
-            self._assign(statistics)
-        return tf.cast(outputs, self.compute_dtype)
+        return tf.cast(outputs, self.compute_dtype), statistics
+
+    def _of_channels(self, inputs):
+        """The inputs, whose number of channels is known when they are there only."""
+        expected = self.moving_mean.shape[0]
+        message = (
+            f"{self.name} received another number of channels; expected {expected} on axis {self.axis}, as it was built with: make another layer for these."
+        )
+        with tf.control_dependencies([tf.debugging.assert_equal(tf.shape(inputs)[self.axis], expected, message)]):
+            inputs = tf.identity(inputs)
+        shape = inputs.shape.as_list()
+        shape[self.axis] = expected
+        return tf.ensure_shape(inputs, shape)
+
+    def _of_every_axis(self, mask, inputs):
+        """The mask with the channels' axis, by what is known of shapes here: within a `tf.function` less may be."""
+        if mask is None:
+            return None
+        rank, shape = inputs.shape.rank, inputs.shape
+        axis = range(rank)[self.axis]
+        if not functional.mask_fits(mask.shape, [size for place, size in enumerate(shape) if place != axis]):
+            return mask[..., tf.newaxis]  # As Keras's layers pass it on.
+        mask = tf.reshape(mask, tf.concat([tf.ones([rank - 1 - mask.shape.rank], tf.int32), tf.shape(mask)], 0))
+        return tf.expand_dims(mask, axis)
 
     def _infer(self, inputs, gamma, beta):
         statistics = tf.convert_to_tensor(self.moving_mean), tf.convert_to_tensor(self.moving_variance)
@@ -224,14 +272,31 @@ class BatchNormalization(keras.layers.BatchNormalization):
             variable.assign(value)
 
     def reset_statistics(self) -> None:
-        """Gives the moving statistics the values that they were built with; with `momentum=None` the count starts anew."""
+        """Gives the moving statistics the values that they were built with; with `momentum=None` the count starts anew.
+
+        Raises:
+            ValueError: there are none yet.
+        """
+        if not self.built:
+            raise ValueError(f"{self.name} has no statistics to reset; expected a layer that is built: call it or its `build` first.")
         shape, dtype = self.moving_mean.shape, self.moving_mean.dtype
         mean, variance = self.moving_mean_initializer(shape, dtype=dtype), self.moving_variance_initializer(shape, dtype=dtype)
         deviation = tf.sqrt(variance)
         values = [mean, variance, deviation, mean, deviation] if self.renorm else [mean, variance]
         self._assign(values if self.batches is None else [*values, tf.zeros([], dtype)])
 
+    def _refuse(self, inputs, mask):
+        """Refuses inputs and masks by what is known of them before anything is computed."""
+        if not tf.as_dtype(inputs.dtype).is_floating:
+            name = tf.as_dtype(inputs.dtype).name
+            raise ValueError(f"{self.name} received inputs of dtype {name}; expected floating point: cast them, for instance to float32.")
+        self._refuse_shape(inputs.shape)
+        if mask is not None:
+            self._refuse_mask(mask.shape, inputs.shape)
+
     def _refuse_shape(self, shape):
+        if tf.TensorShape(shape).rank is None:
+            raise ValueError(f"{self.name} received inputs of unknown rank; expected a known one, examples first: give them a shape by tf.ensure_shape.")
         rank = len(shape)
         if rank < 2:
             raise ValueError(f"{self.name} received inputs of shape {tuple(shape)}; expected rank 2 or more, examples first: add an axis.")
@@ -251,6 +316,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
             )
 
     def _refuse_mask(self, mask, shape):
+        if tf.TensorShape(mask).rank is None:
+            raise ValueError(f"{self.name} received a mask of unknown rank; expected a known one: give it a shape by tf.ensure_shape.")
         axis = range(len(shape))[self.axis]
         expected = [size for place, size in enumerate(shape) if place != axis]
         as_keras_passes_it = len(mask) == len(expected) and functional.mask_fits(mask, shape[:-1])
@@ -274,9 +341,17 @@ class BatchNormalization(keras.layers.BatchNormalization):
             if len(axis) != 1:
                 raise ValueError(f"a config of {cls.__name__} has axis {list(axis)}; expected one channel axis: normalise each with a layer of its own.")
             config["axis"] = axis[0]
-        if not config.get("renorm"):
+        if "renorm" not in inspect.signature(keras.layers.BatchNormalization).parameters and not config.get("renorm"):
             config = {name: value for name, value in config.items() if name not in _RENORM}
         return super().from_config(config)
+
+
+def is_number(value):
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def is_integer(value):
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def compiled(form, jit_compile):

@@ -82,7 +82,12 @@ class NoisyBatchNormalization(BatchNormalization):
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def call(self, inputs, training=None, mask=None):
-        outputs = super().call(inputs, training=training, mask=mask)
+        outputs, statistics = self._normalised(inputs, training, mask)
+        outputs = self._with_noise(outputs, training)
+        self._assign(statistics)  # Last, so that nothing has changed where something fails.
+        return outputs
+
+    def _with_noise(self, outputs, training):
         if self.noise_in_inference:
             return self._noisy(outputs)
         if not self.trainable:

@@ -49,10 +49,13 @@ def centre(x: tf.Tensor, mask: tf.Tensor | None, axes: list[int]) -> Centre:
         count = tf.cast(tf.reduce_prod(tf.gather(tf.shape(x), axes)), x.dtype)
         sample = x[: (tf.shape(x)[0] + SAMPLE - 1) // SAMPLE] if 0 in axes else x
         sampled = tf.cast(tf.reduce_prod(tf.gather(tf.shape(sample), axes)), x.dtype)
+        # The first value of each channel, or 0 without any: what the others differ from it adds up without rounding away.
+        start = tf.reduce_sum(sample[tuple(slice(1 if axis in axes else None) for axis in range(x.shape.rank))], axes, keepdims=True)
+        shift = start + total(sample - start, axes) / tf.maximum(sampled, 1)
     else:
         count = tf.reduce_sum(tf.cast(mask, x.dtype), axes, keepdims=True)
-        sample, sampled = masked(x, mask), count
-    shift = tf.stop_gradient(total(sample, axes) / tf.maximum(sampled, 1))
+        shift = total(masked(x, mask), axes) / tf.maximum(count, 1)
+    shift = tf.stop_gradient(shift)
     deviation = masked(x - shift, mask)
     values = tf.maximum(count, 1)
     error = total(deviation, axes) / values

@@ -1,18 +1,21 @@
 """TensorFlow's fused kernel on CPUs, made right: biased variance, means far from 0, empty batches, any rank and axis.
 
-The kernel, FusedBatchNormV3, keeps statistics in float32 and needs no float32 copy of half precision inputs. As it is, its variance has divisor N - 1,
-its mean, added up in float32, is off by up to 1e-3 of itself, and its variance by the square of that.
+The kernel, FusedBatchNormV3, keeps statistics in float32 and needs no float32 copy of half precision inputs. As it is, its variance has divisor N - 1; its
+sums, one value after the other in float32, are off by up to 1e-3 of themselves for a million values a channel, and so is its mean; its variance by the square.
 """
 
 import tensorflow as tf
 
-FAR = 8.0  # Means that are further from 0 than this many standard deviations are taken out first.
+from keras_bn.training_form import centred
+
+FAR = 8.0  # A mean that is further from 0 than this many standard deviations is taken out.
+MANY = 2**20  # Of more values a channel than this, the kernel's variance is off by more than 5e-4 wherever they lie.
 
 
 def batch_norm(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, axis: int, epsilon: float):
     """(y, (count, mean, variance), saved).
 
-    Where a channel's mean is found to be FAR, the kernel runs once more on the inputs less such means, and the outcome of that counts.
+    Where a channel's mean is found to be FAR, or there are MANY values, the moments are computed anew, by `centred.centre`, and the outcome of that counts.
 
     Args:
         x: float32, float16 or bfloat16, any rank from 1.
@@ -25,34 +28,33 @@ def batch_norm(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, axis: int, epsil
         saved: for `gradient`.
     """
     x4, data_format = _in_four_dimensions(x, axis)
-
-    def kernel(x4):
-        nothing = tf.zeros([0])
-        return tf.raw_ops.FusedBatchNormV3(
-            x=x4, scale=gamma, offset=beta, mean=nothing, variance=nothing, epsilon=epsilon, data_format=data_format, is_training=True
-        )
+    arguments = dict(scale=gamma, offset=beta, epsilon=epsilon, data_format=data_format)
+    nothing = tf.zeros([0])
+    first = tf.raw_ops.FusedBatchNormV3(x=x4, mean=nothing, variance=nothing, is_training=True, **arguments)
+    # What it reserves for its gradient is the mean and the variance with divisor N; `batch_variance` has N - 1.
+    mean, variance, reserved = first.reserve_space_1, first.reserve_space_2, first.reserve_space_3
+    far = tf.square(mean) > FAR**2 * (variance + epsilon)
+    count = tf.size(x) // tf.size(gamma)
 
     def again():
+        where = centred.centre(tf.cast(x4, tf.float32), None, [0, 1, 2] if data_format == "NHWC" else [0, 2, 3])
         # Of the far channels only: from inputs that lie close together around it a mean is taken without rounding, from others it would not be.
-        shift = tf.cast(tf.where(far, first.batch_mean, 0.0), x.dtype)
-        less = x4 - (shift if data_format == "NHWC" else tf.reshape(shift, [-1, 1, 1]))
-        return less, tf.cast(shift, tf.float32), *used_of(kernel(less))
+        shift = tf.where(tf.reshape(far, tf.shape(where.mean)), tf.cast(tf.cast(where.mean, x.dtype), tf.float32), 0.0)
+        less = x4 - tf.cast(shift, x.dtype)
+        left, variance = tf.reshape((where.shift - shift) + where.error, [-1]), tf.reshape(where.variance, [-1])
+        y = tf.raw_ops.FusedBatchNormV3(x=less, mean=left, variance=variance, is_training=False, **arguments).y
+        return less, tf.reshape(shift, [-1]), y, left, variance
 
-    def used_of(outputs):
-        # What it reserves for its gradient is the mean and the variance with divisor N; `batch_variance` has N - 1.
-        return outputs.y, outputs.reserve_space_1, outputs.reserve_space_2, outputs.reserve_space_3
-
-    first = kernel(x4)
-    far = tf.square(first.reserve_space_1) > FAR**2 * (first.reserve_space_2 + epsilon)
-    used, shift, y, *reserved = tf.cond(tf.reduce_any(far), again, lambda: (x4, tf.zeros_like(first.batch_mean), *used_of(first)))
-    count = tf.cast(tf.size(x) // tf.size(gamma), tf.float32)
-    mean, variance = (tf.where(count > 0, value, 0.0) for value in (shift + reserved[0], reserved[1]))
-    return _restored(y, x, axis), (count, mean, variance), (used, reserved)
+    redone = tf.reduce_any(far) | (count > MANY)
+    used, shift, y, mean, variance = tf.cond(redone, again, lambda: (x4, tf.zeros_like(mean), first.y, mean, variance))
+    saved = used, mean, variance, reserved
+    mean, variance = (tf.where(count > 0, value, 0.0) for value in (shift + mean, variance))
+    return _restored(y, x, axis), (tf.cast(count, tf.float32), mean, variance), saved
 
 
 def gradient(gamma: tf.Tensor, dy: tf.Tensor, saved: tuple, axis: int, epsilon: float):
     """(dx, dgamma, dbeta) of `batch_norm`, for the gradient `dy` of its `y`."""
-    used, reserved = saved
+    used, *reserved = saved
     dy4, data_format = _in_four_dimensions(dy, axis)
     dx, dgamma, dbeta, *_ = tf.raw_ops.FusedBatchNormGradV3(
         y_backprop=dy4,

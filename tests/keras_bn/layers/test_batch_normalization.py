@@ -212,3 +212,35 @@ def test_config_and_weights_go_from_keras_to_ours_and_back(inputs):
     assert back.get_config() == theirs.get_config()
     back.build((8, 4))
     back.set_weights(ours.get_weights())
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("arguments", [{}, {"virtual_batch_size": 4}, {"jit_compile": True}, {"axis": 1}])
+def test_hessian_vector_product_through_the_layer(arguments, masked, inputs, rng, execution):
+    """The layer's own `tf.function` stands between the two derivatives."""
+    layer = keras_bn.BatchNormalization(epsilon=0.1, **arguments)
+    shape, axis = (10, 5, 3), layer.axis
+    x, w, direction = inputs(shape, axis), rng.normal(size=shape), rng.normal(size=shape)
+    layer.build(shape)
+    mask = rng.random(np.delete(shape, axis)) < 0.7 if masked else None
+    groups = [slice(begin, begin + 4) for begin in (0, 4, 8)] if layer.virtual_batch_size else [slice(None)]
+
+    def product(x, w, direction):
+        with tf.GradientTape() as outer:
+            outer.watch(x)
+            with tf.GradientTape() as inner:
+                inner.watch(x)
+                loss = tf.reduce_sum(w * layer(x, training=True, mask=mask) ** 3)
+            dx = inner.gradient(loss, x)
+        return outer.gradient(dx, x, direction)
+
+    def loss(x):
+        parts = [reference.batch_norm_training(x[group], 1, 0, axis, 0.1, None if mask is None else mask[group]) for group in groups]
+        return (w * np.concatenate(parts) ** 3).sum()
+
+    def along(x, step=1e-4):
+        return (loss(x + step * direction) - loss(x - step * direction)) / (2 * step)
+
+    got = execution(product)(*(tf.constant(value, tf.float32) for value in (x, w, direction)))
+    expected = reference.numerical_gradient(along, x.astype("float64"), step=1e-4)
+    np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())

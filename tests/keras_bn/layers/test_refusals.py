@@ -1,5 +1,6 @@
 """Bad input: one sentence with what was received, what is expected and how to mend it, and no statistic changed."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -27,7 +28,13 @@ def exclusive(one, other, why):
         ),
         (
             {"epsilon": 0},
-            f"`epsilon` of {NAME} is 0.0; expected a positive number, such as 0.001: a channel whose variance is 0 is divided by its square root.",
+            f"`epsilon` of {NAME} is 0; expected a positive number, such as 0.001: a channel whose variance is 0 is divided by its square root.",
+        ),
+        ({"momentum": "abc"}, f"`momentum` of {NAME} is 'abc'; {MOMENTUM}"),
+        ({"axis": 1.5}, f"`axis` of {NAME} is 1.5; expected an integer, the channel axis: -1 for the last."),
+        (
+            {"virtual_batch_size": 4, "axis": 0},
+            exclusive("virtual_batch_size", "axis=0", "both are about the first axis, which cannot hold examples and channels"),
         ),
         (
             {"virtual_batch_size": 0},
@@ -124,3 +131,34 @@ def test_a_config_with_several_axes():
     with pytest.raises(ValueError, match="axis") as caught:
         keras_bn.BatchNormalization.from_config({"axis": [1, 3]})
     assert str(caught.value) == "a config of BatchNormalization has axis [1, 3]; expected one channel axis: normalise each with a layer of its own."
+
+
+def test_channels_that_are_known_at_run_time_only(inputs):
+    layer = keras_bn.BatchNormalization(name="bn", virtual_batch_size=2, momentum=0.5)
+    layer.build((None, 4))
+    train = tf.function(lambda x: layer(x, training=True), input_signature=[tf.TensorSpec((None, None))])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="bn received another number of channels; expected 4 on axis -1"):
+        train(np.ones((6, 1), "float32"))
+    np.testing.assert_array_equal(layer.moving_mean, np.zeros(4))
+    train(inputs((6, 4)))
+    assert np.abs(layer.moving_mean.numpy()).min() > 0
+
+
+@pytest.mark.parametrize(
+    ("symbolic", "expected"),
+    [
+        (lambda: keras.Input((3,)), "received 3 channels, in inputs of shape (None, 3); expected 4 on axis -1"),
+        (lambda: keras.Input((4,), dtype="int32"), "received inputs of dtype int32; expected floating point"),
+    ],
+)
+def test_symbolic_inputs(symbolic, expected):
+    layer = keras_bn.BatchNormalization(name="bn")
+    layer.build((None, 4))
+    with pytest.raises(ValueError, match="bn") as caught:
+        layer(symbolic())
+    assert f"bn {expected}" in str(caught.value)
+
+
+def test_reset_before_build():
+    with pytest.raises(ValueError, match="expected a layer that is built: call it or its `build` first"):
+        keras_bn.BatchNormalization().reset_statistics()

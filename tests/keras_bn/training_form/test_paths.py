@@ -58,6 +58,15 @@ def test_variance_stays_right_far_from_zero(shape, offset, tolerance, computed, 
     np.testing.assert_allclose(y, reference.batch_norm_training(x, 1, 0, -1, 1e-3), atol=1e-4 + offset * 2e-7)
 
 
+@pytest.mark.parametrize("offset", [0, 1e4, 1e6])
+def test_variance_of_many_values(offset, computed, rng):
+    """Sums of one float32 after the other are off by 1e-3 of themselves here, and where the mean is far, so is all."""
+    path, execution = computed
+    x = (rng.standard_normal((32, 256, 256, 1), "float32") + np.float32(offset)).astype("float32")
+    _, batch = execution(lambda x: functional.batch_norm_training(x, None, None, axis=-1, epsilon=1e-3, path=path))(tf.constant(x))
+    np.testing.assert_allclose(batch.variance, reference.moments(x)[1], rtol=1e-4)
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_variance_stays_right_far_from_zero_in_half_precision(dtype, computed, rng):
     path, execution = computed
