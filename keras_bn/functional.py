@@ -366,6 +366,7 @@ def _broadcastable(mask, x, axis):
     """The mask at the size of `x`, with size 1 for the channels; None stays None. One of Keras's own layers may count a channel's values apart."""
     if mask is None:
         return None
+    mask = tf.convert_to_tensor(mask)
     if mask.shape.rank == x.shape.rank:
         # The channels keep the mask's size, 1 unless it counts them apart.
         place = range(x.shape.rank)[axis]
