@@ -28,7 +28,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
     `functional.batch_norm_training` and `functional.batch_norm_inference`, each compiled by `tf.function`; `call` only decides which.
 
     Under a `tf.distribute` strategy each replica normalises by its own batch, unless `synchronized`, and keeps moving statistics of its own, also for its
-    share of an inference; whoever reads or saves them gets their mean.
+    share of an inference; whoever reads or saves them gets their mean. Under `tf.recompute_grad` the call is made twice a step, and the moving statistics
+    follow the batch twice, as those of Keras's layer; the gradients are the same.
 
     Args:
         axis: int, the channel axis.

@@ -68,6 +68,22 @@ def test_synchronized_statistics_are_those_of_the_whole_batch(axis, shape, sizes
         np.testing.assert_allclose(sum(dbetas), dbeta, rtol=2e-5, atol=2e-4)
 
 
+@pytest.mark.parametrize("decision", [True, False])
+def test_synchronized_when_a_tensor_decides(decision, strategy, inputs, rng):
+    told, asked = (built(strategy, -1, (5, 4), synchronized=True) for _ in range(2))
+    xs, _ = data(inputs, rng, -1, (5, 4), (6, 3))
+
+    @tf.function
+    def outputs(layer, training, xs):
+        return strategy.run(lambda x: layer(x, training=training), args=(xs,))
+
+    pairs = [strategy.experimental_local_results(outputs(*each, per_replica(strategy, xs))) for each in ((told, decision), (asked, tf.constant(decision)))]
+    for one, other in zip(*pairs):
+        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)
+    for one, other in zip(told.variables, asked.variables):
+        np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-6)
+
+
 def test_synchronized_statistics_are_right_far_from_zero(strategy, rng):
     layer = built(strategy, -1, (4,), synchronized=True)
     xs = [(rng.normal(size=(size, 4)) + 1e4).astype("float32") for size in (500, 300)]

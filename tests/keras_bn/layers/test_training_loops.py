@@ -28,6 +28,8 @@ def test_gradient_checkpointing_gives_the_same_gradients(inputs, rng):
 
     for one, other in zip(*gradients()):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+    # What is computed twice is followed twice, as the docstring says.
+    np.testing.assert_allclose(layers[1].moving_mean, (1 + 0.7) * layers[0].moving_mean, rtol=1e-5)
 
 
 def test_shared_by_several_inputs_it_follows_each(inputs, execution):
