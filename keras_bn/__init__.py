@@ -4,7 +4,7 @@ from keras_bn import tensorflow_backend
 
 tensorflow_backend.require()
 
-from keras_bn import functional, layers, summaries  # noqa: E402
+from keras_bn import functional, layers, measures, summaries  # noqa: E402
 from keras_bn.layers import BatchNormalization, LpBatchNormalization, NoisyBatchNormalization, UniformDropout  # noqa: E402
 from keras_bn.version import __version__  # noqa: E402
 
@@ -16,5 +16,6 @@ __all__ = [
     "__version__",
     "functional",
     "layers",
+    "measures",
     "summaries",
 ]

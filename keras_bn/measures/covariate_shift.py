@@ -82,7 +82,7 @@ def compiled(model: keras.Model, stages: Sequence[order.Stage]) -> Callable:
 
         calls = probe.Calls(model)
         with calls.kept():
-            probe.outputs(model, after, state, x)
+            probe.outputs(model, after, state, x, training=True)
         at_before = dict(zip(wanted, gradients(before, wanted)))
         rows = []
         for stage in stages:

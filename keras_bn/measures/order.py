@@ -89,7 +89,7 @@ def _by_first_use(model, x):
 
     @tf.function(autograph=False)
     def call(weights, x):
-        return probe.outputs(model, weights, state, x)
+        return probe.outputs(model, weights, state, x, training=True)
 
     graph = call.get_concrete_function(specs, probe.tensors(x)).graph
     first = {}

@@ -5,6 +5,7 @@ states of seed generators, metrics) is dropped.
 """
 
 import contextlib
+import inspect
 from collections.abc import Callable, Sequence
 
 import keras
@@ -26,17 +27,18 @@ def layers(model: keras.Model) -> list[keras.Layer]:
     return list(dict.fromkeys(model._flatten_layers(include_self=False, recursive=True)))
 
 
-def outputs(model: keras.Model, weights: Sequence[tf.Tensor], state: Sequence[tf.Tensor], x):
-    """What the model returns for `x` in training: with batch statistics and dropout.
+def outputs(model: keras.Model, weights: Sequence[tf.Tensor], state: Sequence[tf.Tensor], x, training: bool):
+    """What the model returns for `x`.
 
     Args:
         model: built.
         weights: one tensor for each of `model.trainable_variables`.
         state: one for each of `model.non_trainable_variables`: moving statistics, states of seed generators.
         x: as the model takes it.
+        training: whether with batch statistics and dropout.
     """
     with _at(model, weights, state):
-        return _called(model, x)
+        return _called(model, x, training)
 
 
 def loss(model: keras.Model, weights: Sequence[tf.Tensor], state: Sequence[tf.Tensor], x, y, sample_weight=None) -> tf.Tensor:
@@ -48,7 +50,7 @@ def loss(model: keras.Model, weights: Sequence[tf.Tensor], state: Sequence[tf.Te
         x, y, sample_weight: a batch, as `fit` hands it to the model.
     """
     with _at(model, weights, state):
-        return model.compute_loss(x=x, y=y, y_pred=_called(model, x), sample_weight=sample_weight, training=True)
+        return model.compute_loss(x=x, y=y, y_pred=_called(model, x, training=True), sample_weight=sample_weight, training=True)
 
 
 def gradients(model, weights, state, x, y, sample_weight, wanted: Sequence[int], scale=1.0):
@@ -82,7 +84,7 @@ class Calls:
     def kept(self):
         """Within it, one evaluation is kept."""
 
-        def keep(layer, call):
+        def keep(layer, call, _):
             before = dict(_scope().state_mapping)
             outputs = call()
             assigned = {key: value for key, value in _scope().state_mapping.items() if before.get(key) is not value}
@@ -99,7 +101,7 @@ class Calls:
         first = next(place for place, (layer, *_) in enumerate(self._made) if any(variable is before for variable in layer.variables))
         replayed = iter(self._made[:first])
 
-        def take(_, call):
+        def take(_, call, __):
             made = next(replayed, None)
             if made is None:
                 return call()
@@ -113,11 +115,11 @@ class Calls:
 
 @contextlib.contextmanager
 def intercepted(layers: Sequence[keras.Layer], handle: Callable):
-    """Within it, each call of one of the layers, not from within another's, goes to `handle(layer, call)`, whose outcome is the call's.
+    """Within it, each call of one of the layers, not from within another's, goes to `handle(layer, call, arguments)`, whose outcome is the call's.
 
     Args:
         layers: which.
-        handle: its `call` is a function without arguments that makes the call.
+        handle: its `call` is a function without arguments that makes the call, its `arguments` a dict, name to what the layer was given.
     """
     inside = False
 
@@ -130,7 +132,7 @@ def intercepted(layers: Sequence[keras.Layer], handle: Callable):
                 return original(*args, **kwargs)
             inside = True
             try:
-                return handle(layer, lambda: original(*args, **kwargs))
+                return handle(layer, lambda: original(*args, **kwargs), inspect.signature(original).bind(*args, **kwargs).arguments)
             finally:
                 inside = False
 
@@ -154,5 +156,5 @@ def _at(model, weights, state):
     return keras.StatelessScope(state_mapping=pairs, collect_losses=True)
 
 
-def _called(model, x):
-    return model(x, training=True) if model._call_has_training_arg else model(x)
+def _called(model, x, training):
+    return model(x, training=training) if model._call_has_training_arg else model(x)

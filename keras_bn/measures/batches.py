@@ -1,0 +1,36 @@
+"""The inputs of a model, batch by batch, from whatever `fit` and `predict` take as data."""
+
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+BATCH_SIZE = 128  # Of arrays, which are not batched by themselves.
+
+
+def inputs(data) -> Iterator:
+    """What a model takes as `x`, for each batch of the data in turn.
+
+    Args:
+        data: an array of inputs, or a list or a dict of them, which are cut into batches of BATCH_SIZE; or batches, of inputs or of (inputs, targets) or (inputs,
+            targets, sample weights): a tf.data.Dataset, a keras.utils.PyDataset or whatever else can be iterated over.
+
+    Raises:
+        ValueError: no batch at all.
+    """
+    if isinstance(data, dict) or _is_array(data) or (isinstance(data, list) and all(map(_is_array, data))):
+        dataset = tf.data.Dataset.from_tensor_slices(tuple(data) if isinstance(data, list) else data).batch(BATCH_SIZE)
+        found = (list(batch) if isinstance(batch, tuple) else batch for batch in dataset)
+    else:
+        batches = (data[place] for place in range(len(data))) if isinstance(data, keras.utils.PyDataset) else data
+        found = (keras.utils.unpack_x_y_sample_weight(batch)[0] for batch in batches)
+    number = 0
+    for number, batch in enumerate(found, 1):
+        yield batch
+    if not number:
+        raise ValueError("`data` holds no batch; expected one at least: if it is a generator, it may have been used up, so give a dataset instead.")
+
+
+def _is_array(value):
+    return isinstance(value, np.ndarray | tf.Tensor)

@@ -1,0 +1,112 @@
+"""`loss_landscape`: how the loss and its gradient change along the gradient."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_bn.measures import probe
+
+
+class LossLandscape(NamedTuple):
+    """Along the gradient g of one batch. All arrays are (S,), float64, one value a step size.
+
+    loss: at the weights as they are; gradient_norm: ||g||.
+    step_sizes: eta; losses: L(w - eta g); gradient_changes: ||g - g(w - eta g)||; smoothness: gradient_changes / (eta ||g||).
+    """
+
+    loss: float
+    gradient_norm: float
+    step_sizes: np.ndarray
+    losses: np.ndarray
+    gradient_changes: np.ndarray
+    smoothness: np.ndarray
+
+    @property
+    def effective_smoothness(self) -> float:
+        """The largest `smoothness`, the paper's "effective" beta; NaN if one is."""
+        return float(self.smoothness.max())
+
+    @property
+    def grid_limit(self) -> float:
+        """1 / eta at the step size of the largest `smoothness`. Where the two are about equal the gradient has vanished or turned small there: `smoothness`
+        tends to 1 / eta then, whatever the curvature, and says something about the grid only."""
+        return float(1 / self.step_sizes[self.smoothness.argmax()])
+
+
+def loss_landscape(model: keras.Model, x, y, step_sizes: Sequence[float], sample_weight=None) -> LossLandscape:
+    """The loss, the change of its gradient and the effective beta-smoothness along the gradient of one batch, for each of the step sizes.
+
+        g = gradient of L at w                    w: all trainable weights
+        L(w - eta g)        ||g - grad L(w - eta g)||        ||g - grad L(w - eta g)|| / (eta ||g||)
+
+    With batch statistics, the same dropout masks everywhere, and regularisers as in training. Nothing of the model changes.
+
+    Args:
+        model: compiled with a loss, built.
+        x, y, sample_weight: a batch, as `fit` hands it to the model.
+        step_sizes: positive, (S,). The paper's grid lies between 1/2 and 4 times the learning rate for a VGG, 1/100 and 30 times for a deep linear net.
+
+    Returns:
+        `LossLandscape`. losses: in units of the loss; smoothness: of the loss by squared weights; what it means at the grid's small end: `grid_limit`.
+
+    Raises:
+        ValueError: no step sizes, or one that is not positive.
+
+    Source: Santurkar et al. 2018, sec. 3.2 and fig. 4. It does not say how many step sizes there are, how they are spaced, nor that batch statistics are meant.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")])
+        >>> model.compile("sgd", "mse")
+        >>> found = loss_landscape(model, np.array([[2.0]]), np.array([[0.0]]), [0.1, 0.2])      # L = 4 w**2 at w = 1, so that its curvature is 8
+        >>> found.loss, found.gradient_norm, found.losses.round(3).tolist(), found.smoothness.round(3).tolist()
+        (4.0, 8.0, [0.16, 1.44], [8.0, 8.0])
+    """
+    x, y, sample_weight = probe.tensors((x, y, sample_weight))
+    weights, state = (probe.values(variables) for variables in (model.trainable_variables, model.non_trainable_variables))
+    return told(step_sizes, compiled(model)(weights, state, x, y, sample_weight, refused_or_array(step_sizes)))
+
+
+def refused_or_array(step_sizes: Sequence[float]) -> np.ndarray:
+    """The step sizes as float64, or a ValueError."""
+    values = np.asarray(step_sizes, "float64")
+    if values.ndim != 1 or not values.size or not (np.isfinite(values).all() and (values > 0).all()):
+        raise ValueError(f"`step_sizes` is {step_sizes!r}; expected positive numbers, one at least: for instance 0.5 to 4 times the learning rate.")
+    return values
+
+
+def compiled(model: keras.Model) -> Callable:
+    """A `tf.function` of (weights, state, x, y, sample_weight, step_sizes, scale=1), returning (loss, ||g||**2, losses, squares of gradient_changes)."""
+    places = range(len(model.trainable_variables))
+
+    @tf.function(autograph=False, reduce_retracing=True)
+    def measure(weights, state, x, y, sample_weight, step_sizes, scale=1.0):
+        def at(weights):
+            return probe.gradients(model, weights, state, x, y, sample_weight, places, scale)
+
+        loss, gradients = at(weights)
+
+        def along(step_size):
+            moved = [weight - tf.cast(step_size, weight.dtype) * gradient for weight, gradient in zip(weights, gradients)]
+            there, changed = at(moved)
+            return tf.cast(there, tf.float64), _squared_norm([one - other for one, other in zip(gradients, changed)])
+
+        # One after the other, so that no more memory is taken than by one of them.
+        losses, changes = tf.map_fn(along, tf.cast(step_sizes, tf.float64), fn_output_signature=(tf.float64, tf.float64), parallel_iterations=1)
+        return tf.cast(loss, tf.float64), _squared_norm(gradients), losses, changes
+
+    return measure
+
+
+def told(step_sizes: Sequence[float], computed) -> LossLandscape:
+    """What `compiled` computed, as plain numbers."""
+    loss, norm, losses, changes = (value.numpy() for value in computed)
+    step_sizes, norm, changes = np.asarray(step_sizes, "float64"), np.sqrt(norm), np.sqrt(changes)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return LossLandscape(float(loss), float(norm), step_sizes, losses, changes, changes / (step_sizes * norm))
+
+
+def _squared_norm(gradients):
+    return tf.add_n([tf.reduce_sum(tf.square(tf.cast(gradient, tf.float64))) for gradient in gradients])
