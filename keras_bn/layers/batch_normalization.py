@@ -38,7 +38,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
         epsilon: positive float, added to the variance.
         *args, **kwargs: all else of `keras.layers.BatchNormalization`: center, scale, the initializers, regularizers and constraints of gamma and beta,
             synchronized, name, dtype, trainable and, from Keras 3.14 on, renorm, renorm_clipping, renorm_momentum.
-        jit_compile: None: compiled as the function around it is; True: both forms are compiled by XLA wherever the layer is called.
+        jit_compile: None: compiled as the function around it is; True: both forms are compiled by XLA wherever the layer is called (not for models that are
+            to be exported to ONNX, whose converter leaves such functions as they are).
         unbiased: whether `moving_variance` follows the variance with divisor N - 1.
         virtual_batch_size: positive int: in training, so many examples at a time are normalised by their own statistics, and those that are left over, too;
             the moving statistics follow the mean of the groups' means and variances, weighted by their sizes. None: the whole batch at a time.

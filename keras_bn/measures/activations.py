@@ -17,7 +17,10 @@ _RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}
 
 
 class Distribution(NamedTuple):
-    """Of the inputs or outputs of one layer on one batch. mean, variance: of each channel, (C,), float64, divisor N; sample: the values that percentiles are of."""
+    """Of the inputs or outputs of one layer on one batch.
+
+    mean, variance: of each channel, (C,), float64, divisor N; sample: the values that percentiles are of.
+    """
 
     mean: np.ndarray
     variance: np.ndarray

@@ -13,8 +13,8 @@ def inputs(data) -> Iterator:
     """What a model takes as `x`, for each batch of the data in turn.
 
     Args:
-        data: an array of inputs, or a list or a dict of them, which are cut into batches of BATCH_SIZE; or batches, of inputs or of (inputs, targets) or (inputs,
-            targets, sample weights): a tf.data.Dataset, a keras.utils.PyDataset or whatever else can be iterated over.
+        data: an array of inputs, or a list or a dict of them, which are cut into batches of BATCH_SIZE; or batches, of inputs or of (inputs, targets) or
+            (inputs, targets, sample weights): a tf.data.Dataset, a keras.utils.PyDataset or whatever else can be iterated over.
 
     Raises:
         ValueError: no batch at all.
@@ -25,10 +25,11 @@ def inputs(data) -> Iterator:
     else:
         batches = (data[place] for place in range(len(data))) if isinstance(data, keras.utils.PyDataset) else data
         found = (keras.utils.unpack_x_y_sample_weight(batch)[0] for batch in batches)
-    number = 0
-    for number, batch in enumerate(found, 1):
+    empty = True
+    for batch in found:
+        empty = False
         yield batch
-    if not number:
+    if empty:
         raise ValueError("`data` holds no batch; expected one at least: if it is a generator, it may have been used up, so give a dataset instead.")
 
 

@@ -70,7 +70,8 @@ def watched(model: keras.Model, watch: Callable = lambda inputs: None):
         inputs = arguments["inputs"]
         if not tf.executing_eagerly() and tf.compat.v1.get_default_graph() is not around:
             raise ValueError(
-                f"{layer.name} is called within a loop or a function of its own; expected a call that its model makes itself: without TimeDistributed and its like."
+                f"{layer.name} is called within a loop or a function of its own; expected a call that its model makes itself: "
+                "leave out TimeDistributed and its like."
             )
         watch(inputs)
         outputs = call()
