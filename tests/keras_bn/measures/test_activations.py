@@ -1,0 +1,87 @@
+"""Against NumPy in float64, and against what mean field theory says of the gradients."""
+
+import keras
+import numpy as np
+import pytest
+from nets import EPSILON, KINDS, prepared
+
+import keras_bn
+import reference
+from keras_bn.measures import activation_statistics, activations
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+    return KINDS[request.param]
+
+
+def test_equals_numpy(kind, inputs, rng):
+    model, x, y, weights, _, order = prepared(kind, rng, inputs)
+    for variable, value in zip(model.trainable_variables, weights):
+        variable.assign(value)
+    weights = [weights[place].astype("float32").astype("float64") for place in order]
+
+    def second(z2):
+        return np.mean((np.tanh(reference.batch_norm_training(z2, *weights[4:6], -1, EPSILON)) @ weights[6] + weights[7] - y) ** 2)
+
+    def first(z1):
+        return second(np.tanh(reference.batch_norm_training(z1, *weights[1:3], -1, EPSILON)) @ weights[3])
+
+    z1 = x.astype("float64") @ weights[0]
+    y1 = reference.batch_norm_training(z1, *weights[1:3], -1, EPSILON)
+    z2 = np.tanh(y1) @ weights[3]
+    y2 = reference.batch_norm_training(z2, *weights[4:6], -1, EPSILON)
+    norms = [np.linalg.norm(reference.numerical_gradient(loss, z)) for loss, z in ((first, z1), (second, z2))]
+
+    found = activation_statistics(model, x, y)
+    assert [each.layer for each in found] == [f"{place}_batch_normalization" for place in (("02", "01") if kind is KINDS["subclassed"] else ("01", "02"))]
+    for each, values, outputs, norm in zip(found, (z1, z2), (y1, y2), norms):
+        for distribution, expected in ((each.inputs, values), (each.outputs, outputs)):
+            np.testing.assert_allclose(distribution.mean, expected.mean(0), rtol=1e-5, atol=1e-5)
+            np.testing.assert_allclose(distribution.variance, expected.var(0), rtol=1e-5, atol=1e-5)
+            np.testing.assert_allclose(distribution.percentiles, np.percentile(expected, [15, 50, 85]), rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose([distribution.overall_mean, distribution.overall_stddev], [expected.mean(), expected.std()], rtol=1e-4, atol=1e-5)
+        assert each.saturated == pytest.approx(np.mean(np.abs(np.tanh(outputs)) > 0.98))
+        assert each.dead is None
+        np.testing.assert_allclose(each.gradient_norm, norm, rtol=1e-4)
+    np.testing.assert_allclose(found[0].gradient_ratio, (norms[0] / norms[1]) ** 2, rtol=1e-4)
+    assert found[1].gradient_ratio is None
+    assert [each.gradient_norm for each in activation_statistics(model, x)] == [None, None]
+
+
+@pytest.mark.parametrize("axis", [1, -1])
+def test_dead_channels_and_saturated_values(axis, inputs):
+    x = inputs((6, 4, 5, 4), axis)
+    layers = [keras_bn.BatchNormalization(axis=axis) for _ in range(2)]
+    model = keras.Sequential([keras.Input((4, 5, 4)), layers[0], keras.layers.ReLU(), layers[1], keras.layers.Activation("sigmoid")])
+    layers[0].beta.assign([0, -100, 0, -100])
+    layers[1].gamma.assign([1, 3, 30, 300])
+    relu, sigmoid = activation_statistics(model, x)
+    assert (relu.dead, relu.saturated, sigmoid.dead) == (0.5, None, None)
+    z = reference.batch_norm_training(x, 1, [0, -100, 0, -100], axis, 1e-3)
+    outputs = 1 / (1 + np.exp(-reference.batch_norm_training(np.maximum(z, 0), [1, 3, 30, 300], 0, axis, 1e-3)))
+    assert sigmoid.saturated == pytest.approx(np.mean((outputs < 0.01) | (outputs > 0.99)), abs=2e-3)
+    assert 0 < sigmoid.saturated < 1
+
+
+def test_many_values_are_sampled_with_all_channels(rng):
+    x = (rng.normal(size=(70, 40, 64)) * np.arange(1, 65)).astype("float32")
+    model = keras.Sequential([keras.Input((40, 64)), keras_bn.BatchNormalization()])
+    [found] = activation_statistics(model, x)
+    assert activations.SAMPLE / 2 < found.inputs.sample.size <= activations.SAMPLE
+    np.testing.assert_allclose(found.inputs.sample.reshape(-1, 64).std(0), np.arange(1, 65), rtol=0.15)
+    np.testing.assert_allclose(found.inputs.percentiles, np.percentile(x, [15, 50, 85]), rtol=0.02, atol=0.5)
+
+
+def test_gradients_of_a_relu_net_grow_as_mean_field_theory_says(rng):
+    """Yang et al. 2019: pi / (pi - 1) = 1.467 a layer for large batches, by eq. 25 1.473 for 256. The first layer's inputs are not those of a ReLU yet."""
+    model = keras.Sequential([keras.Input((512,))])
+    for _ in range(11):
+        model.add(keras.layers.Dense(512, use_bias=False, kernel_initializer=keras.initializers.RandomNormal(0, 512**-0.5)))
+        model.add(keras_bn.BatchNormalization(epsilon=1e-6))
+        model.add(keras.layers.ReLU())
+    model.add(keras.layers.Dense(1))
+    model.compile("sgd", "mse")
+    found = activation_statistics(model, rng.normal(size=(256, 512)), rng.normal(size=(256, 1)))
+    ratios = [each.gradient_ratio for each in found[1:-1]]
+    np.testing.assert_allclose(np.exp(np.mean(np.log(ratios))), 1.473, rtol=0.02)

@@ -1,0 +1,58 @@
+"""Along the gradient, against NumPy in float64."""
+
+import re
+
+import numpy as np
+import pytest
+from nets import KINDS, dense_oracle, prepared
+
+import reference
+from keras_bn.measures import loss_landscape
+
+STEP_SIZES = [0.05, 0.2, 0.4]
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+    return KINDS[request.param]
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.05])
+def test_equals_numpy(kind, decay, inputs, rng):
+    model, x, y, weights, _, order = prepared(kind, rng, inputs, decay)
+    for variable, value in zip(model.trainable_variables, weights):
+        variable.assign(value)
+    found = loss_landscape(model, x, y, STEP_SIZES)
+    weights = [weights[place] for place in order]
+
+    def loss(weights):
+        return dense_oracle(weights, x.astype("float64"), y, decay)
+
+    def gradient(weights):
+        def to(place):
+            return reference.numerical_gradient(lambda value: loss([*weights[:place], value, *weights[place + 1 :]]), weights[place])
+
+        return [to(place) for place in range(len(weights))]
+
+    def norm(values):
+        return np.sqrt(sum((value**2).sum() for value in values))
+
+    g = gradient(weights)
+    np.testing.assert_allclose([found.loss, found.gradient_norm], [loss(weights), norm(g)], rtol=1e-4)
+    np.testing.assert_array_equal(found.step_sizes, STEP_SIZES)
+    for place, step_size in enumerate(STEP_SIZES):
+        moved = [value - step_size * one for value, one in zip(weights, g)]
+        change = norm([one - other for one, other in zip(g, gradient(moved))])
+        np.testing.assert_allclose(found.losses[place], loss(moved), rtol=1e-4)
+        np.testing.assert_allclose(found.gradient_changes[place], change, rtol=2e-4)
+        np.testing.assert_allclose(found.smoothness[place], change / (step_size * norm(g)), rtol=2e-4)
+    assert found.effective_smoothness == found.smoothness.max()
+    assert found.grid_limit == 1 / STEP_SIZES[found.smoothness.argmax()]
+
+
+@pytest.mark.parametrize("step_sizes", [[], [0.1, 0.0], [-1.0], [float("nan")], 0.1])
+def test_step_sizes_that_are_none_are_refused(step_sizes, inputs, rng):
+    model, x, y, *_ = prepared(KINDS["sequential"], rng, inputs)
+    sentence = f"`step_sizes` is {step_sizes!r}; expected positive numbers, one at least: for instance 0.5 to 4 times the learning rate."
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        loss_landscape(model, x, y, step_sizes)

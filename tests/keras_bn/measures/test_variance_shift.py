@@ -1,0 +1,165 @@
+"""Against NumPy in float64; the closed forms for dropout against what it does."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from nets import EPSILON, KINDS, layers_of, prepared
+
+import keras_bn
+import reference
+from keras_bn.measures import variance_shift
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+    return KINDS[request.param]
+
+
+def either_way(ratio):
+    return np.maximum(ratio, 1 / ratio)
+
+
+def expected_of(z, layer):
+    """(ratio, mean_shift, mean, variance, ratios)"""
+    mean, variance = reference.moments(z)
+    moving_mean, moving_variance = (np.asarray(value, "float64") for value in (layer.moving_mean, layer.moving_variance))
+    mean_shift = np.sqrt(np.mean((mean - moving_mean) ** 2 / (moving_variance + layer.epsilon)))
+    return either_way(variance.mean() / moving_variance.mean()), mean_shift, mean, variance, either_way(variance / moving_variance)
+
+
+def check(shift, z, layer):
+    got = shift.ratio, shift.mean_shift, shift.mean, shift.variance, shift.ratios
+    for one, other in zip(got, expected_of(z, layer)):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
+def batches_of(x):
+    return [x[:5], x[5:9], x[9:]]
+
+
+DATA = {
+    "array": lambda x: x,
+    "tensor": tf.constant,
+    "generator": lambda x: iter(batches_of(x)),
+    "tuple of batches": lambda x: tuple(batches_of(x)),
+    "generator with targets": lambda x: ((batch, batch[:, :2]) for batch in batches_of(x)),
+    "dataset": lambda x: tf.data.Dataset.from_tensor_slices((x, x)).batch(5),
+}
+
+
+@pytest.mark.parametrize("data", DATA)
+def test_equals_numpy(kind, data, inputs, rng):
+    model, x, _, weights, _, order = prepared(kind, rng, inputs)
+    for variable, value in zip(model.trainable_variables, weights):
+        variable.assign(value)
+    normalisers = [layer for layer in model._flatten_layers() if isinstance(layer, keras_bn.BatchNormalization)]
+    for layer in normalisers:
+        layer.moving_mean.assign(rng.normal(size=layer.moving_mean.shape))
+        layer.moving_variance.assign(rng.uniform(0.5, 4, layer.moving_variance.shape))
+    weights = [weights[place].astype("float32").astype("float64") for place in order]
+    if kind is KINDS["subclassed"]:
+        normalisers.reverse()  # It holds them in the other order.
+    z1 = x.astype("float64") @ weights[0]
+    y1 = reference.batch_norm_inference(z1, *weights[1:3], normalisers[0].moving_mean, normalisers[0].moving_variance, -1, EPSILON)
+    z2 = np.tanh(y1) @ weights[3]
+    shifts = {shift.layer: shift for shift in variance_shift(model, DATA[data](x))}
+    names = ["01_batch_normalization", "02_batch_normalization"]
+    assert list(shifts) == names
+    for name, z, layer in zip(names[::-1] if kind is KINDS["subclassed"] else names, (z1, z2), normalisers):
+        check(shifts[name], z, layer)
+        assert shifts[name].predicted_variance is None
+
+
+def test_masked_positions_do_not_count(inputs):
+    x = inputs((6, 5, 3))
+    x[2, 3:] = x[4, 1:] = 0
+    layer = keras_bn.BatchNormalization()
+    model = keras.Sequential([keras.Input((5, 3)), keras.layers.Masking(0.0), layer])
+    [shift] = variance_shift(model, x)
+    mask = (x != 0).any(-1)
+    assert not mask.all()
+    check(shift, x[mask], layer)
+
+
+def test_a_layer_that_is_called_twice_is_one(inputs):
+    a, b = inputs((6, 3)), inputs((6, 3)) + 4
+    layer = keras_bn.BatchNormalization()
+    one, other = keras.Input((3,)), keras.Input((3,))
+    model = keras.Model([one, other], keras.layers.Add()([layer(one), layer(other)]))
+    [shift] = variance_shift(model, [a, b])
+    check(shift, np.concatenate([a, b]), layer)
+
+
+@pytest.mark.parametrize(
+    "dropout",
+    [keras.layers.Dropout(0.5), keras.layers.Dropout(0.1), keras.layers.GaussianDropout(0.3), keras.layers.SpatialDropout1D(0.3), keras_bn.UniformDropout(0.5)],
+    ids=lambda layer: layer.name,
+)
+def test_the_prediction_for_dropout_is_what_it_does(dropout, rng):
+    x = (np.maximum(rng.normal(size=(20_000, 2, 3)), 0) * [1, 2, 3] + [0, 1, 0]).astype("float32")
+    model = keras.Sequential([keras.Input((2, 3)), keras.layers.ReLU(), dropout, keras_bn.BatchNormalization()])
+    [shift] = variance_shift(model, x)
+    seen = reference.moments(dropout(x, training=True).numpy())[1]
+    np.testing.assert_allclose(shift.predicted_variance, seen, rtol=0.03)  # 40,000 values a channel, and fewer masks.
+    assert (np.abs(shift.variance / seen - 1) > 0.04).any()  # It is no test of nothing.
+    np.testing.assert_allclose(shift.predicted_ratio, either_way(shift.variance.mean() / shift.predicted_variance.mean()))
+
+
+def test_the_paper_s_numbers_for_relu(rng):
+    """Li et al. 2018, eq. 8, for the rectified normal distribution."""
+    x = np.maximum(rng.normal(size=(200_000, 1)), 0).astype("float32")
+    for rate, expected in ((0.1, 0.860), (0.3, 0.614), (0.5, 0.405), (0.7, 0.226)):
+        [shift] = variance_shift(keras.Sequential([keras.Input((1,)), keras.layers.Dropout(rate), keras_bn.BatchNormalization()]), x)
+        np.testing.assert_allclose(1 / shift.predicted_ratio, expected, rtol=0.01)
+
+
+def test_dropout_elsewhere_predicts_nothing(inputs):
+    x = inputs((8, 3))
+    entry = keras.Input((3,))
+    plain = keras.layers.ReLU()(entry)
+    dropped = keras.layers.Dropout(0.5)(plain)
+    outputs = keras_bn.BatchNormalization()(plain), keras_bn.BatchNormalization()(keras.layers.Dense(2)(dropped)), keras_bn.BatchNormalization()(dropped)
+    shifts = variance_shift(keras.Model(entry, outputs), x)
+    assert sorted(shift.predicted_variance is None for shift in shifts) == [False, True, True]
+
+
+def test_without_normalisation_it_is_refused(inputs):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2), keras_bn.LpBatchNormalization(1)], name="net")
+    with pytest.raises(ValueError, match=r"^net has no batch normalisation layer; expected one at least: this measure is about them, leave it out for other"):
+        variance_shift(model, inputs((4, 3)))
+
+
+def test_without_data_it_is_refused():
+    model = keras.Sequential([keras.Input((3,)), keras_bn.BatchNormalization()])
+    with pytest.raises(ValueError, match=r"^`data` holds no batch; expected one at least: if it is a generator, it may have been used up, so give a dataset"):
+        variance_shift(model, iter([]))
+
+
+def test_a_list_of_unequal_arrays_is_refused(inputs):
+    model = keras.Sequential([keras.Input((3,)), keras_bn.BatchNormalization()])
+    with pytest.raises(ValueError, match=r"^`data` is a list of arrays of 4, 2 examples; expected equal numbers, as each is one of the model's inputs: give"):
+        variance_shift(model, [inputs((4, 3)), inputs((2, 3))])
+
+
+class Looping(keras.Layer):
+    """Calls its layer in a loop of TensorFlow's."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def call(self, x):
+        return tf.map_fn(self.layer, x)
+
+
+def test_a_layer_within_a_loop_is_refused(inputs):
+    layer = keras_bn.BatchNormalization(name="inner")
+    layer.build((None, 3))
+    model = keras.Sequential([keras.Input((5, 3)), Looping(layer)])
+    with pytest.raises(ValueError, match=r"inner is called within a loop or a function of its own; expected a call that its model makes itself: leave out"):
+        variance_shift(model, inputs((4, 5, 3)))
+
+
+def test_layers_of_the_test_net_are_the_ones_measured():
+    assert sum(isinstance(layer, keras_bn.BatchNormalization) for layer in layers_of()) == 2
