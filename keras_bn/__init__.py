@@ -4,7 +4,7 @@ from keras_bn import tensorflow_backend
 
 tensorflow_backend.require()
 
-from keras_bn import functional, layers, measures, summaries  # noqa: E402
+from keras_bn import callbacks, functional, layers, measures, summaries  # noqa: E402
 from keras_bn.layers import BatchNormalization, LpBatchNormalization, NoisyBatchNormalization, UniformDropout  # noqa: E402
 from keras_bn.version import __version__  # noqa: E402
 
@@ -14,6 +14,7 @@ __all__ = [
     "NoisyBatchNormalization",
     "UniformDropout",
     "__version__",
+    "callbacks",
     "functional",
     "layers",
     "measures",

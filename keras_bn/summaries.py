@@ -3,11 +3,24 @@
 import contextlib
 import os
 import pathlib
+import weakref
+from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 from tensorboard.backend.event_processing import event_file_loader
 from tensorboard.plugins.hparams import api as hparams_api
 from tensorboard.util import tensor_util
+
+from keras_bn import dashboard, heatmap
+
+
+class Measured(NamedTuple):
+    """What one measurement gives to log. All by tag: scalars: floats; descriptions: texts, of scalars; histograms: arrays of values."""
+
+    scalars: dict[str, float]
+    descriptions: dict[str, str]
+    histograms: dict[str, np.ndarray]
 
 
 @contextlib.contextmanager
@@ -17,6 +30,64 @@ def _as_os_error():
         yield
     except tf.errors.OpError as error:
         raise OSError(f"event file not written: {error.message.splitlines()[0]}") from error
+
+
+_logs = weakref.WeakValueDictionary()  # Those that are open, by their folder.
+
+
+class Log:
+    """One TensorBoard run that several write into."""
+
+    @classmethod
+    def open(cls, log_dir: str | os.PathLike) -> "Log":
+        """The log of that folder; the same one to all who hold it, since TensorBoard may follow one event file a folder only."""
+        path = os.path.abspath(log_dir)
+        return _logs.get(path) or _logs.setdefault(path, cls(path))
+
+    def __init__(self, log_dir):
+        self._writer = writer(log_dir)
+        self._announced, self._laid_out = [], []
+
+    def announce(self, measure: str) -> None:
+        """Says that the measure, one of CHARTS, will be written; its charts stand on the Custom Scalars page from the next writing on."""
+        if measure not in self._announced:
+            self._announced.append(measure)
+
+    @_as_os_error()
+    def write(self, step: int, measured: Measured) -> None:
+        """Writes one point of each chart, and flushes, so that it is there to be looked at.
+
+        Args:
+            step: int, optimizer updates so far: the x-axis of every chart.
+            measured: its tags are whole, with the measure's name.
+        """
+        with self._writer.as_default():
+            if self._laid_out != self._announced:
+                self._laid_out = list(self._announced)
+                tf.summary.experimental.write_raw_pb(dashboard.layout(self._laid_out), step=step)
+            for tag, value in measured.scalars.items():
+                tf.summary.scalar(tag, value, step=step, description=measured.descriptions.get(tag))
+            for tag, values in measured.histograms.items():
+                tf.summary.histogram(tag, values, step=step)
+        self._writer.flush()
+
+    @_as_os_error()
+    def draw(self, tag: str, records: list[dict], colours: heatmap.Colours) -> None:
+        """Writes a picture of all layers by all steps so far.
+
+        Args:
+            tag: measure/quantity; the layers are what stands behind it in the records' tags.
+            records: dicts with "step" and a float a tag.
+            colours: of the picture.
+        """
+        rows = sorted({name for record in records for name in record if name.startswith(f"{tag}/")})
+        if rows:
+            steps = [record["step"] for record in records]
+            values = np.array([[record.get(row, np.nan) for record in records] for row in rows], "float64")
+            picture = heatmap.drawn(tag, [row.removeprefix(f"{tag}/") for row in rows], steps, values, colours)
+            with self._writer.as_default():
+                tf.summary.image(tag, tf.io.decode_png(picture)[tf.newaxis], step=steps[-1])
+            self._writer.flush()
 
 
 @_as_os_error()

@@ -38,8 +38,7 @@ def stages(model: keras.Model, x) -> list[Stage]:
     Raises:
         ValueError: there is none.
     """
-    owners = {id(variable): layer for layer in probe.layers(model) for variable in layer.trainable_variables}  # The innermost, as those come last.
-    found, used = [], []
+    owners, found, used = _owners(model), [], []
     for place in _by_first_use(model, x):
         variable = model.trainable_variables[place]
         owner = owners[id(variable)]
@@ -48,9 +47,7 @@ def stages(model: keras.Model, x) -> list[Stage]:
                 found.append(Stage(owner, f"{len(found) + 1:02d}_{kind(owner)}", [], frozenset(used)))
             found[-1].kernels.append(place)
         used.append(place)
-    if not found:
-        raise ValueError(f"{model.name} has no layer with a trainable kernel; expected a Dense, a convolution or their like: give it one that is trainable.")
-    return found
+    return found or _none(model)
 
 
 def kind(layer: keras.Layer) -> str:
@@ -74,12 +71,28 @@ def chosen(found: list[Stage], layers: Iterable[str | int] | Callable | None) ->
         return [stage for stage in found if layers(stage.layer)]
     picked = []
     for wanted in layers:
-        matching = [stage for place, stage in enumerate(found, 1) if wanted in (place, stage.layer.name, stage.name)]
+        matching = [stage for place, stage in enumerate(found, 1) if wanted in (place, stage.layer.name)]
         if not matching:
             known = ", ".join(f"{place}: {stage.layer.name}" for place, stage in enumerate(found, 1))
             raise ValueError(f"`layers` holds {wanted!r}; expected names or places of layers with a kernel, which are {known}: choose among these.")
         picked += matching
     return [stage for stage in found if stage in picked]
+
+
+def refuse(model: keras.Model, layers: Iterable[str | int] | Callable | None) -> None:
+    """Raises the ValueErrors of `stages` and `chosen` as far as they can be told without inputs."""
+    owners = _owners(model)
+    own = dict.fromkeys(owners[id(variable)] for variable in model.trainable_variables if variable.name in KERNELS)
+    chosen([Stage(layer, layer.name, [], frozenset()) for layer in own] or _none(model), layers)
+
+
+def _owners(model):
+    """The layer of each trainable variable, by its id: the innermost, as those come last."""
+    return {id(variable): layer for layer in probe.layers(model) for variable in layer.trainable_variables}
+
+
+def _none(model):
+    raise ValueError(f"{model.name} has no layer with a trainable kernel; expected a Dense, a convolution or their like: give it one that is trainable.")
 
 
 def _by_first_use(model, x):

@@ -81,9 +81,16 @@ class Measure:
         self._moments = tf.function(self._moments_of, autograph=False, reduce_retracing=True)
 
     def __call__(self, data) -> list[VarianceShift]:
-        weights, state = (probe.values(variables) for variables in (self._model.trainable_variables, self._model.non_trainable_variables))
-        parts = [self._moments(weights, state, probe.tensors(x)) for x in batches.inputs(data)]
+        parts = [self._moments_of_batch(x) for x in batches.inputs(data)]
         return [self._shift(layer, [part[place] for part in parts]) for place, layer in enumerate(self._called)]
+
+    def try_out(self, data) -> None:
+        """One batch of the data: raises what the measure would, and traces."""
+        self._moments_of_batch(next(iter(batches.inputs(data))))
+
+    def _moments_of_batch(self, x):
+        weights, state = (probe.values(variables) for variables in (self._model.trainable_variables, self._model.non_trainable_variables))
+        return self._moments(weights, state, probe.tensors(x))
 
     def _moments_of(self, weights, state, x):
         with normalisers.watched(self._model) as calls:

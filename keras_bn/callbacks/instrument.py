@@ -1,0 +1,86 @@
+"""What all the callbacks share: a history, a log, and that a failure of theirs does not end the training."""
+
+import warnings
+from collections.abc import Callable
+
+import keras
+
+from keras_bn import summaries
+from keras_bn.callbacks import train_batch
+from keras_bn.heatmap import Colours
+
+
+class Instrument(keras.callbacks.Callback):
+    """A callback that measures.
+
+    Subclasses have `name`, the measure's; `heatmap`, the quantity that its picture shows; and implement `_refuse()`, which raises a ValueError for a model that
+    cannot be measured. They call `_record` when something is due.
+
+    Args:
+        log_dir: TensorBoard's run to write into, or None.
+        strict: whether a measurement that fails ends the training, instead of being recorded and warned of, once.
+    """
+
+    name: str
+    heatmap: Colours
+
+    def __init__(self, log_dir, strict):
+        super().__init__()
+        self.history = []
+        self.strict = strict
+        self._log_dir, self._log, self._warned = log_dir, None, False
+
+    def on_train_begin(self, logs=None):
+        train_batch.release(self.model)
+        self._refuse()
+        if self._log_dir is not None:
+            self._log = summaries.Log.open(self._log_dir)
+            self._log.announce(self.name)
+
+    def on_train_end(self, logs=None):
+        self._guarded(None, self._draw)
+
+    def _refuse(self):
+        raise NotImplementedError
+
+    def _record(self, step: int, measure: Callable[[], summaries.Measured]) -> None:
+        """Takes a measurement, keeps it and logs it. `measure` returns tags and numbers."""
+
+        def record():
+            measured = measure()
+            scalars = {f"{self.name}/{tag}": float(value) for tag, value in measured.scalars.items()}
+            self.history.append({"step": step, **scalars})
+            if self._log is not None:
+                histograms = {f"{self.name}/{tag}": values for tag, values in measured.histograms.items()}
+                self._log.write(step, summaries.Measured(scalars, {f"{self.name}/{tag}": text for tag, text in measured.descriptions.items()}, histograms))
+                number = len(self.history)
+                if number & (number - 1) == 0:  # After 1, 2, 4, 8, ... measurements, so that pictures cost less and less; TensorBoard keeps ten.
+                    self._draw()
+
+        self._guarded(step, record)
+
+    def _draw(self):
+        records = [record for record in self.history if "error" not in record]
+        if self._log is not None and records:
+            self._log.draw(f"{self.name}/{self.heatmap.quantity}", records, self.heatmap)
+
+    def _guarded(self, step, act):
+        try:
+            act()
+        except Exception as error:
+            if self.strict:
+                raise
+            message = f"{type(error).__name__}: {error}"
+            self.history.append({"step": step, "error": message})
+            if not self._warned:
+                self._warned = True
+                warnings.warn(f"{type(self).__name__} failed at step {step}, and the training goes on; strict=True would end it: {message}", stacklevel=2)
+
+
+def refuse_own_train_step(callback: keras.callbacks.Callback, model: keras.Model) -> None:
+    """Raises a ValueError where a model does not train by the loss that it is compiled with."""
+    if getattr(type(model).train_step, "__func__", type(model).train_step) is not keras.Model.train_step:
+        raise ValueError(
+            f"{type(callback).__name__} received a model whose class {type(model).__name__} has a train_step of its own; expected one that trains by its "
+            "compiled loss: what it minimises cannot be known otherwise, so put it into compute_loss, or leave the callback out."
+        )

@@ -1,0 +1,86 @@
+"""`LossLandscape`: the measure of that name at training steps."""
+
+from collections.abc import Callable, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_bn import summaries
+from keras_bn.callbacks import instrument, train_batch
+from keras_bn.callbacks.update_instrument import UpdateInstrument
+from keras_bn.heatmap import Colours
+from keras_bn.measures.loss_landscape import compiled, refused_or_array, told
+
+MULTIPLES = (0.5, 1.0, 2.0, 4.0)  # Of the learning rate: Santurkar et al. 2018, sec. 3.2, for its VGG.
+
+
+class LossLandscape(UpdateInstrument):
+    """Logs `measures.loss_landscape`: loss and gradient along the gradient of the step's batch, from the weights before the step.
+
+    Tags: `loss_landscape/loss`, `.../loss_min`, `.../loss_max`: at the weights, and over the step sizes; `.../gradient_change_min`, `..._median`, `..._max`;
+    `.../effective_smoothness`, and `.../grid_limit`, which it approaches where it says something about the step sizes only; `.../gradient_norm`; and
+    `.../smoothness/02_1lr` for each step size: the second, once the learning rate (`02_0.1` where step sizes are given).
+
+    Args:
+        log_dir, strict: as of `InternalCovariateShift`; and so are its batches, updates and dropout masks.
+        every: number of optimizer steps, "epoch" (the first update of each), or a function of the step that says whether it is due.
+        step_sizes: positive; or None: 0.5, 1, 2 and 4 times the learning rate of the step. For optimizers other than plain SGD, whose steps are not along the
+            gradient, the learning rate says little about the size of a step: give them.
+
+    Attributes:
+        history: one dict a measurement: "step", and one float a tag.
+
+    Raises:
+        ValueError: step sizes that are none; at the start of `fit`, a model that cannot be measured.
+
+    Source: Santurkar et al. 2018, sec. 3.2 and fig. 4.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        >>> model.compile("sgd", "mse")
+        >>> landscape = LossLandscape(every=2)
+        >>> _ = model.fit(np.ones((12, 2)), np.zeros((12, 1)), batch_size=4, callbacks=[landscape], verbose=0)
+        >>> [round(record["loss_landscape/effective_smoothness"], 3) for record in landscape.history]
+        [6.0, 6.0]
+    """
+
+    name = "loss_landscape"
+    heatmap = Colours("smoothness", logarithmic=True)
+
+    def __init__(self, log_dir=None, every: int | str | Callable = 250, step_sizes: Sequence[float] | None = None, strict: bool = False):
+        super().__init__(log_dir, every, strict)
+        self.step_sizes = None if step_sizes is None else refused_or_array(step_sizes)
+
+    def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
+        self._compiled = compiled(self.model)
+
+    def _refuse(self):
+        instrument.refuse_own_train_step(self, self.model)
+
+    def _measure(self, update: train_batch.Update):
+        if self.step_sizes is None:
+            rate = float(keras.ops.convert_to_numpy(train_batch.innermost(self.model.optimizer).learning_rate))
+            sizes, names = rate * np.asarray(MULTIPLES), [f"{multiple:g}lr" for multiple in MULTIPLES]
+        else:
+            sizes, names = self.step_sizes, [f"{size:g}" for size in self.step_sizes]
+        scale = self.model.optimizer.scale_loss(tf.constant(1.0))
+        computed = self._compiled(update.before, update.state, update.x, update.y, update.sample_weight, sizes, scale)
+        found = told(sizes, computed)
+        changes = found.gradient_changes
+        scalars = {
+            "loss": found.loss,
+            "loss_min": found.losses.min(),
+            "loss_max": found.losses.max(),
+            "gradient_norm": found.gradient_norm,
+            "gradient_change_min": changes.min(),
+            "gradient_change_median": np.median(changes),
+            "gradient_change_max": changes.max(),
+            "effective_smoothness": found.effective_smoothness,
+            "grid_limit": found.grid_limit,
+        }
+        scalars |= {f"smoothness/{place:02d}_{name}": value for place, (name, value) in enumerate(zip(names, found.smoothness), 1)}
+        return summaries.Measured(
+            scalars, {f"smoothness/{place:02d}_{name}": f"step size {size:g}" for place, (name, size) in enumerate(zip(names, sizes), 1)}, {}
+        )

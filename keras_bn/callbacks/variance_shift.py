@@ -1,0 +1,84 @@
+"""`VarianceShift`: the measure of that name after epochs or steps."""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from keras_bn import summaries
+from keras_bn.callbacks import instrument, schedule, train_batch
+from keras_bn.heatmap import Colours
+from keras_bn.measures import normalisers
+from keras_bn.measures.variance_shift import Measure
+
+
+class VarianceShift(instrument.Instrument):
+    """Logs `measures.variance_shift`: how far the moving statistics are from those that the layers' inputs have in inference.
+
+    Tags, for each batch normalisation layer: `variance_shift/ratio/02_batch_normalization`, `.../mean_shift/...`, and where a Dropout stands right in front of
+    it `.../predicted_ratio/...`. The step is the number of updates so far.
+
+    Args:
+        data: as of the measure; read anew at each measurement, so no generator that is used up.
+        log_dir, strict: as of `InternalCovariateShift`.
+        every: "epoch" (after each), a number of optimizer steps, or a function of the step that says whether it is due, after the update that reaches it.
+
+    Attributes:
+        history: one dict a measurement: "step", and one float a tag.
+
+    Raises:
+        ValueError: at the start of `fit`, for a model that cannot be measured with these data.
+
+    Source: Li, Chen, Hu & Yang 2018, sec. 4.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.BatchNormalization(momentum=0.0), keras.layers.Dense(1)])
+        >>> model.compile("sgd", "mse")
+        >>> x = np.random.rand(8, 2)
+        >>> shift = VarianceShift(x)
+        >>> _ = model.fit(x, np.ones((8, 1)), batch_size=8, epochs=2, callbacks=[shift], verbose=0)
+        >>> [(record["step"], round(record["variance_shift/ratio/01_batch_normalization"], 3)) for record in shift.history]
+        [(1, 1.0), (2, 1.0)]
+    """
+
+    name = "variance_shift"
+    heatmap = Colours("ratio", logarithmic=True, lowest=1)
+
+    def __init__(self, data, log_dir=None, every: int | str | Callable = schedule.EPOCH, strict: bool = False):
+        super().__init__(log_dir, strict)
+        self.data = data
+        self._is_due = schedule.due(every)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._clock = train_batch.Clock(self.model)
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self._reached = [step + 1 for step in self._clock.steps()] if self._is_due is not None else []
+
+    def on_train_batch_end(self, batch, logs=None):
+        if any(self._is_due(step) for step in self._reached):
+            self._record(train_batch.step_of(self.model), self._measure)
+        self._clock.executed()
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self._is_due is None:
+            self._record(train_batch.step_of(self.model), self._measure)
+
+    def _refuse(self):
+        """By the first batch, as only that tells whether model and data go together; it is traced for all that follow."""
+        self._names = {name: layer.name for layer, name in normalisers.found(self.model).items()}
+        if iter(self.data) is self.data:
+            raise ValueError(f"`data` of VarianceShift is a {type(self.data).__name__}, used up once it is read; expected what can be read again: a dataset.")
+        self._compiled = Measure(self.model)
+        try:
+            self._compiled.try_out(self.data)
+        except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
+            raise ValueError(f"VarianceShift cannot evaluate its `data`; expected inputs for {self.model.name}, or batches of them: {error}") from error
+
+    def _measure(self):
+        scalars, descriptions = {}, {}
+        for shift in self._compiled(self.data):
+            for quantity in ("ratio", "mean_shift", "predicted_ratio"):
+                value, tag = getattr(shift, quantity), f"{quantity}/{shift.layer}"
+                if value is not None:
+                    scalars[tag], descriptions[tag] = value, self._names[shift.layer]
+        return summaries.Measured(scalars, descriptions, {})
