@@ -34,7 +34,7 @@ def drawn(title: str, rows: list[str], steps: list[int], values: np.ndarray, col
     if highest <= lowest:
         highest = lowest * 1.01 if lowest > 0 else lowest + 1
     scale = colors.LogNorm(lowest, highest) if colours.logarithmic else colors.Normalize(lowest, highest)
-    drawing = figure.Figure(figsize=(9, 1.6 + 0.24 * len(rows)), dpi=100, layout="constrained")
+    drawing = figure.Figure(figsize=(6, 1.4 + 0.22 * len(rows)), dpi=100, layout="constrained")
     axes = drawing.subplots()
     axes.set_facecolor("0.8")
     picture = axes.imshow(shown, aspect="auto", interpolation="nearest", cmap="viridis" if colours.lowest != -1 else "RdBu", norm=scale)

@@ -26,13 +26,18 @@ class UpdateInstrument(instrument.Instrument):
         self._clock = train_batch.Clock(self.model)
 
     def on_train_batch_begin(self, batch, logs=None):
+        self._followed = False
         if any(map(self._is_due, self._clock.steps())):
-            self._clock.read()  # Updates may have been left out, where gradients were not finite.
-            if any(map(self._is_due, self._clock.steps())):
+            self._clock.read()  # Updates may have been left out since, where gradients were not finite.
+            self._followed = any(map(self._is_due, self._clock.steps()))
+            if self._followed:
                 train_batch.follow(self.model, self._is_due, self._take)
 
     def on_train_batch_end(self, batch, logs=None):
-        self._clock.executed()
+        if self._followed:
+            self._clock.read()  # What is due may have been left out for the same reason, and is due again.
+        else:
+            self._clock.executed()
 
     def _take(self, update):
         self._epoch_begins = False

@@ -1,4 +1,4 @@
-"""What several files of the layers' tests need once a process."""
+"""What several files of the tests need once a process."""
 
 import pytest
 import tensorflow as tf

@@ -1,0 +1,79 @@
+"""With the callbacks on, a training is what it is without them, to the bit: weights, slots, moving statistics, states of seeds, History."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import trainings
+
+
+def assert_same(one, other):
+    (model, history), (measured, measured_history) = one, other
+    for expected, got in zip(trainings.everything(model), trainings.everything(measured), strict=True):
+        np.testing.assert_array_equal(got, expected)
+    assert measured_history == history
+
+
+@pytest.mark.parametrize("mode", trainings.MODES)
+def test_training_is_the_same(mode, strategy, tmp_path):
+    instruments = trainings.instruments(str(tmp_path))
+    plain = trainings.trained(mode, [], strategy)
+    assert_same(plain, trainings.trained(mode, instruments, strategy))
+    updates = int(keras.ops.convert_to_numpy(plain[0].optimizer.iterations))
+    if mode == "half precision":  # In the first steps gradients are not finite, so that they make no updates.
+        assert 0 < updates < 12
+    else:
+        assert updates == (4 if mode == "accumulation" else 12)
+    for instrument in (instruments[0], instruments[2], instruments[3]):
+        assert [record["step"] for record in instrument.history] == list(range(0, updates, 2))
+    assert len(instruments[1].history) == 2
+    assert instruments[1].history[-1]["step"] == updates
+
+
+def test_nothing_is_traced_for_steps_that_are_measured(tmp_path):
+    traces = []
+
+    class Telling(keras.layers.Layer):
+        def call(self, x):
+            if tf.inside_function() and keras.src.backend.common.stateless_scope.in_stateless_scope() is False:
+                traces.append(x.shape)
+            return x
+
+    def number_of_traces(callbacks):
+        traces.clear()
+        model = keras.Sequential([trainings.network(), Telling()])
+        model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        model.fit(trainings.X, trainings.Y, batch_size=trainings.BATCH, epochs=2, callbacks=callbacks, verbose=0)
+        return len(traces)
+
+    assert number_of_traces(trainings.instruments()) == number_of_traces([]) > 0
+
+
+def test_together_with_keras_s_callbacks(tmp_path):
+    def others(folder):
+        return [
+            keras.callbacks.BackupAndRestore(str(tmp_path / folder / "backup")),
+            keras.callbacks.TensorBoard(str(tmp_path / folder / "keras"), update_freq=2),
+            keras.callbacks.EarlyStopping("loss", patience=5),
+            keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
+            keras.callbacks.ModelCheckpoint(str(tmp_path / folder / "model.keras"), save_freq=3),
+        ]
+
+    mode = "moving average of weights"
+    plain = trainings.trained(mode, others("plain"))
+    for place in (0, 5):
+        callbacks = others(f"measured {place}")
+        callbacks[place:place] = trainings.instruments(str(tmp_path / str(place)))
+        assert_same(plain, trainings.trained(mode, callbacks))
+
+
+def test_a_second_fit_goes_on(tmp_path):
+    instruments = trainings.instruments(str(tmp_path))
+    model, _ = trainings.trained("numpy", instruments)
+    plain, _ = trainings.trained("numpy", [])
+    for each, callbacks in ((model, instruments), (plain, [])):
+        each.fit(trainings.X, trainings.Y, batch_size=trainings.BATCH, shuffle=False, verbose=0, callbacks=callbacks)
+    assert [record["step"] for record in instruments[0].history] == list(range(0, 18, 2))
+    assert [record["step"] for record in instruments[1].history] == [6, 12, 18]
+    for expected, got in zip(trainings.everything(plain), trainings.everything(model)):
+        np.testing.assert_array_equal(got, expected)

@@ -1,0 +1,217 @@
+"""What the callbacks keep is what the measures say of the batch and the update of that step."""
+
+import keras
+import numpy as np
+import pytest
+import trainings
+
+from keras_bn import callbacks, measures, summaries
+
+WITHOUT_DROPOUT = 0.0  # Its masks are those of the state before the step, which only the callbacks see.
+
+
+class Snapshots(keras.callbacks.Callback):
+    """The weights before and after each batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.before, self.after, self.state = [], [], []
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.before.append([value.numpy() for value in self.model.trainable_variables])
+        self.state.append([value.numpy() for value in self.model.non_trainable_variables])
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.after.append([value.numpy() for value in self.model.trainable_variables])
+
+
+def by_tags(shifts):
+    return {f"internal_covariate_shift/{quantity}/{shift.layer}": getattr(shift, quantity) for shift in shifts for quantity in ("l2", "relative", "cosine")}
+
+
+def assert_close(record, step, expected, rtol=1e-4, atol=1e-6):
+    assert record["step"] == step
+    assert set(record) == {"step", *expected}
+    for tag, value in expected.items():
+        np.testing.assert_allclose(record[tag], value, rtol=rtol, atol=atol, err_msg=tag)
+
+
+@pytest.fixture
+def followed():
+    """(model, snapshots, instruments) of a training whose every other step was measured."""
+    snapshots, instruments = Snapshots(), trainings.instruments()
+    model, _ = trainings.trained("sample weights", [snapshots, *instruments], dropout=WITHOUT_DROPOUT)
+    return model, snapshots, instruments
+
+
+def batch_of(step):
+    part = slice(step % 6 * trainings.BATCH, (step % 6 + 1) * trainings.BATCH)
+    return trainings.X[part], trainings.Y[part], trainings.WEIGHTS[part]
+
+
+def put_back(model, snapshots, step, after=False):
+    for variable, value in zip(model.trainable_variables, (snapshots.after if after else snapshots.before)[step]):
+        variable.assign(value)
+    for variable, value in zip(model.non_trainable_variables, snapshots.state[step]):
+        variable.assign(value)
+
+
+def test_internal_covariate_shift_is_of_the_step_s_own_batch_and_update(followed):
+    model, snapshots, (instrument, *_) = followed
+    for place, record in enumerate(instrument.history):
+        step = 2 * place
+        x, y, sample_weight = batch_of(step)
+        shifts = measures.internal_covariate_shift(model, snapshots.before[step], snapshots.after[step], x, y, sample_weight)
+        assert shifts[1].l2 > 0
+        assert_close(record, step, by_tags(shifts))
+
+
+def test_loss_landscape_is_of_the_step_s_own_batch(followed):
+    model, snapshots, (_, _, instrument, _) = followed
+    for place, record in enumerate(instrument.history):
+        step = 2 * place
+        x, y, sample_weight = batch_of(step)
+        put_back(model, snapshots, step)
+        found = measures.loss_landscape(model, x, y, [0.05, 0.1, 0.2, 0.4], sample_weight)
+        expected = {
+            "loss": found.loss,
+            "loss_min": found.losses.min(),
+            "loss_max": found.losses.max(),
+            "gradient_norm": found.gradient_norm,
+            "gradient_change_min": found.gradient_changes.min(),
+            "gradient_change_median": np.median(found.gradient_changes),
+            "gradient_change_max": found.gradient_changes.max(),
+            "effective_smoothness": found.smoothness.max(),
+            "grid_limit": 1 / found.step_sizes[found.smoothness.argmax()],
+            **dict(zip(("smoothness/01_0.5lr", "smoothness/02_1lr", "smoothness/03_2lr", "smoothness/04_4lr"), found.smoothness)),
+        }
+        assert_close(record, step, {f"loss_landscape/{tag}": value for tag, value in expected.items()})
+
+
+def test_activation_statistics_are_of_the_weights_before_and_their_change_by_the_update(followed):
+    model, snapshots, (*_, instrument) = followed
+    x, y = trainings.X[:10], trainings.Y[:10]
+    for place, record in enumerate(instrument.history):
+        step = 2 * place
+        put_back(model, snapshots, step)
+        now = measures.activation_statistics(model, x, y)
+        put_back(model, snapshots, step, after=True)
+        then = measures.activation_statistics(model, x)
+        expected = {}
+        for one, other in zip(now, then):
+            values = {"dead": one.dead, "gradient_norm": one.gradient_norm, "gradient_ratio": one.gradient_ratio}
+            values["mean_change"] = np.abs(other.inputs.mean - one.inputs.mean).mean()
+            values["variance_change"] = np.abs(other.inputs.variance - one.inputs.variance).mean()
+            for side in ("input", "output"):
+                distribution = getattr(one, f"{side}s")
+                values |= {f"{side}_mean": distribution.overall_mean, f"{side}_stddev": distribution.overall_stddev}
+                values |= {f"{side}_p{which}": value for which, value in zip((15, 50, 85), distribution.percentiles)}
+            expected |= {f"activation_statistics/{name}/{one.layer}": value for name, value in values.items() if value is not None}
+        assert_close(record, step, expected)
+
+
+def test_variance_shift_is_of_the_model_after_the_epoch(followed):
+    model, _, (_, instrument, *_) = followed
+    shifts = measures.variance_shift(model, (trainings.X[:20], trainings.X[20:]))
+    expected = {f"variance_shift/{quantity}/{shift.layer}": getattr(shift, quantity) for shift in shifts for quantity in ("ratio", "mean_shift")}
+    assert_close(instrument.history[-1], 12, expected)
+
+
+@pytest.mark.parametrize("mode", ["jit", "eagerly", "several steps an execution", "tf.data", "generator"])
+def test_each_mode_gives_the_same_numbers(mode):
+    expected, got = trainings.instruments(every=5), trainings.instruments(every=5)
+    trainings.trained("numpy", expected, dropout=WITHOUT_DROPOUT)
+    trainings.trained(mode, got, dropout=WITHOUT_DROPOUT)
+    for one, other in zip(expected, got):
+        assert [record["step"] for record in one.history] == [record["step"] for record in other.history]
+        for record, same in zip(one.history, other.history):
+            # XLA rounds otherwise, which grows over the steps, most where differences are taken.
+            assert_close(same, record["step"], {tag: value for tag, value in record.items() if tag != "step"}, rtol=2e-2, atol=2e-3)
+
+
+def test_accumulated_gradients_are_measured_at_the_update():
+    snapshots, instrument = Snapshots(), callbacks.InternalCovariateShift(every=1)
+    model, _ = trainings.trained("accumulation", [snapshots, instrument], dropout=WITHOUT_DROPOUT)
+    assert [record["step"] for record in instrument.history] == [0, 1, 2, 3]
+    for record in instrument.history:
+        batch = 3 * record["step"] + 2  # The last of three.
+        x, y, _ = batch_of(batch)
+        shifts = measures.internal_covariate_shift(model, snapshots.before[batch], snapshots.after[batch], x, y)
+        assert_close(record, record["step"], by_tags(shifts))
+
+
+def test_the_batch_of_replicas_is_that_of_all(strategy):
+    snapshots, instrument = Snapshots(), callbacks.InternalCovariateShift(every=3)
+    trainings.trained("replicas", [snapshots, instrument], strategy, dropout=WITHOUT_DROPOUT)
+    alone, _ = trainings.trained("numpy", [], epochs=1, dropout=WITHOUT_DROPOUT)
+    for record in instrument.history:
+        x, y, _ = batch_of(record["step"])
+        shifts = measures.internal_covariate_shift(alone, snapshots.before[record["step"]], snapshots.after[record["step"]], x, y)
+        assert_close(record, record["step"], by_tags(shifts))
+
+
+def test_a_fixed_batch(tmp_path):
+    x, y = trainings.X[:20], trainings.Y[:20]
+    snapshots, instrument = Snapshots(), callbacks.InternalCovariateShift(every=4, batch=(x, y), layers=["dense_1", 3])
+    model, _ = trainings.trained("numpy", [snapshots, instrument], dropout=WITHOUT_DROPOUT)
+    for record in instrument.history:
+        step = record["step"]
+        shifts = measures.internal_covariate_shift(model, snapshots.before[step], snapshots.after[step], x, y)
+        assert_close(record, step, by_tags(shifts[1:]))
+
+
+@pytest.mark.parametrize(
+    ("every", "steps"),
+    [(1, list(range(12))), (5, [0, 5, 10]), (100, [0]), ("epoch", [0, 6]), (lambda step: step in (3, 7), [3, 7])],
+)
+def test_schedules(every, steps):
+    instrument = callbacks.LossLandscape(every=every, step_sizes=[0.1])
+    trainings.trained("several steps an execution", [instrument])
+    assert [record["step"] for record in instrument.history] == steps
+
+
+@pytest.mark.parametrize(("every", "steps"), [(1, list(range(1, 13))), (5, [5, 10]), ("epoch", [6, 12]), (lambda step: step in (3, 7), [3, 7])])
+def test_schedules_after_steps(every, steps):
+    instrument = callbacks.VarianceShift(trainings.X, every=every)
+    trainings.trained("numpy", [instrument])
+    assert [record["step"] for record in instrument.history] == steps
+
+
+def test_what_is_logged_is_the_history(tmp_path):
+    instruments = trainings.instruments(str(tmp_path))
+    trainings.trained("numpy", instruments)
+    expected = {}
+    for instrument in instruments:
+        for record in instrument.history:
+            expected.setdefault(record["step"], {"step": record["step"]}).update(record)
+    records = summaries.read_scalars(tmp_path)
+    assert [record["step"] for record in records] == sorted(expected)
+    for record in records:
+        assert set(record) == set(expected[record["step"]])
+        for tag, value in record.items():
+            np.testing.assert_allclose(value, np.float32(expected[record["step"]][tag]), rtol=1e-6)
+
+
+def test_resumed_training_goes_on_and_logs_nothing_twice(tmp_path):
+    """Interrupted in the third epoch; what the interrupted epoch had logged is replaced."""
+
+    class Interrupt(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if int(keras.ops.convert_to_numpy(self.model.optimizer.iterations)) == 15:
+                raise KeyboardInterrupt
+
+    def backup():
+        return keras.callbacks.BackupAndRestore(str(tmp_path / "backup"))
+
+    whole = trainings.instruments(str(tmp_path / "whole"))
+    trainings.trained("numpy", whole, epochs=4, dropout=WITHOUT_DROPOUT)
+    with pytest.raises(KeyboardInterrupt):
+        trainings.trained("numpy", [*trainings.instruments(str(tmp_path / "run")), backup(), Interrupt()], epochs=4, dropout=WITHOUT_DROPOUT)
+    resumed = trainings.instruments(str(tmp_path / "run"))
+    trainings.trained("numpy", [*resumed, backup()], epochs=4, dropout=WITHOUT_DROPOUT)
+    assert [record["step"] for record in resumed[0].history] == list(range(12, 24, 2))
+    expected, got = (summaries.read_scalars(tmp_path / run) for run in ("whole", "run"))
+    assert [set(record) for record in got] == [set(record) for record in expected]
+    for one, other in zip(expected, got):
+        for tag, value in one.items():
+            np.testing.assert_allclose(other[tag], value, rtol=1e-4, atol=1e-5, err_msg=tag)

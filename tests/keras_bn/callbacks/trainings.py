@@ -1,0 +1,94 @@
+"""Trainings of one small net in every way that `fit` has."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import keras_bn
+from keras_bn import callbacks
+
+RNG = np.random.default_rng(3)
+X, Y = RNG.normal(1, 2, (44, 5)).astype("float32"), RNG.integers(0, 3, 44)
+WEIGHTS = RNG.uniform(0.5, 2, 44).astype("float32")
+BATCH = 8  # The last one has 4.
+
+
+def batches():
+    for start in range(0, len(X), BATCH):
+        yield X[start : start + BATCH], Y[start : start + BATCH]
+
+
+class Batches(keras.utils.PyDataset):
+    """The same as a PyDataset, with sample weights."""
+
+    def __len__(self):
+        return -(-len(X) // BATCH)
+
+    def __getitem__(self, place):
+        part = slice(place * BATCH, (place + 1) * BATCH)
+        return X[part], Y[part], WEIGHTS[part]
+
+
+def network(dropout=0.3):
+    def ready(units):
+        return [keras.layers.Dense(units, kernel_regularizer="l2"), keras_bn.BatchNormalization(momentum=0.9), keras.layers.ReLU()]
+
+    return keras.Sequential([keras.Input((5,)), *ready(6), keras.layers.Dropout(dropout), *ready(4), keras.layers.Dense(3)])
+
+
+def sgd():
+    return keras.optimizers.SGD(0.1, momentum=0.9)
+
+
+# What is handed to compile, to fit, and to the net, for each.
+MODES = {
+    "numpy": {},
+    "jit": {"compile": {"jit_compile": True}},
+    "eagerly": {"compile": {"run_eagerly": True}},
+    "several steps an execution": {"compile": {"steps_per_execution": 4}},
+    "several compiled steps an execution": {"compile": {"steps_per_execution": 4, "jit_compile": True}},
+    "tf.data": {"fit": lambda: {"x": tf.data.Dataset.from_tensor_slices((X, Y)).batch(BATCH).prefetch(2)}},
+    "generator": {"fit": lambda: {"x": (batch for _ in range(2) for batch in batches()), "steps_per_epoch": 6}},
+    "PyDataset": {"fit": lambda: {"x": Batches()}},
+    "sample weights": {"fit": lambda: {"x": X, "y": Y, "sample_weight": WEIGHTS, "batch_size": BATCH}},
+    "class weights": {"fit": lambda: {"x": X, "y": Y, "class_weight": {0: 1.0, 1: 0.5, 2: 3.0}, "batch_size": BATCH}},
+    "half precision": {"policy": "mixed_float16", "optimizer": lambda: keras.optimizers.LossScaleOptimizer(sgd(), initial_scale=2.0**21)},
+    "accumulation": {"optimizer": lambda: keras.optimizers.Adam(0.01, gradient_accumulation_steps=3)},
+    "moving average of weights": {"optimizer": lambda: keras.optimizers.Adam(0.01, use_ema=True, ema_overwrite_frequency=4)},
+    "replicas": {"replicas": True},
+}
+
+
+def instruments(log_dir=None, every=2):
+    return [
+        callbacks.InternalCovariateShift(log_dir, every=every, strict=True),
+        callbacks.VarianceShift((X[:20], X[20:]), log_dir, strict=True),
+        callbacks.LossLandscape(log_dir, every=every, strict=True),
+        callbacks.ActivationStatistics((X[:10], Y[:10]), log_dir, every=every, strict=True),
+    ]
+
+
+def trained(mode, with_callbacks, strategy=None, epochs=2, dropout=0.3):
+    """(model, history) after a training in that mode."""
+    keras.utils.set_random_seed(1)
+    settings = MODES[mode]
+    keras.config.set_dtype_policy(settings.get("policy", "float32"))
+    try:
+        scope = strategy if settings.get("replicas") else tf.distribute.get_strategy()
+        with scope.scope():
+            model = network(dropout)
+            model.compile(
+                settings.get("optimizer", sgd)(),
+                keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+                metrics=["accuracy"],
+                **{"jit_compile": False, **settings.get("compile", {})},
+            )
+        data = settings.get("fit", lambda: {"x": X, "y": Y, "batch_size": BATCH})()
+        history = model.fit(**data, epochs=epochs, shuffle=False, verbose=0, callbacks=with_callbacks)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    return model, history.history
+
+
+def everything(model):
+    return [keras.ops.convert_to_numpy(value) for value in [*model.variables, *model.optimizer.variables]]
