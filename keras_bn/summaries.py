@@ -42,7 +42,10 @@ class Log:
     def open(cls, log_dir: str | os.PathLike) -> "Log":
         """The log of that folder; the same one to all who hold it, since TensorBoard may follow one event file a folder only."""
         path = os.path.abspath(log_dir)
-        return _logs.get(path) or _logs.setdefault(path, cls(path))
+        log = _logs.get(path)
+        if log is None or not os.path.isdir(path):
+            _logs[path] = log = cls(path)
+        return log
 
     def __init__(self, log_dir):
         self._writer = writer(log_dir)

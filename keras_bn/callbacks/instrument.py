@@ -39,6 +39,7 @@ class Instrument(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         self._guarded(None, self._draw)
+        self._log = None
 
     def _refuse(self):
         raise NotImplementedError

@@ -1,0 +1,47 @@
+"""The picture's colours are those of the numbers, and what is no number is grey."""
+
+import io
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib import colors
+from PIL import Image
+
+from keras_bn import heatmap
+
+GREY = (204, 204, 204)
+
+
+def cells(png, rows, columns):
+    """The colour in the middle of each cell: (rows, columns, 3). The cells are what lies between the first and last pixels that are neither white nor black."""
+    pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
+    coloured = (pixels.min(-1) < 250) & (pixels.max(-1) > 60) & (np.ptp(pixels, -1) > 25) | (pixels == GREY).all(-1)
+    lines = np.flatnonzero(coloured.mean(1) > 0.4)
+    top, bottom = lines[0], lines[-1]
+    middle = coloured[(top + bottom) // 2]
+    left = np.flatnonzero(middle)[0]
+    right = left + np.flatnonzero(~middle[left:])[0]  # Behind it comes the gap in front of the colour bar.
+    down = np.linspace(top, bottom, 2 * rows + 1)[1::2].round().astype(int)
+    along = np.linspace(left, right, 2 * columns + 1)[1::2].round().astype(int)
+    return pixels[np.ix_(down, along)]
+
+
+@pytest.mark.parametrize("logarithmic", [False, True])
+def test_colours_are_those_of_the_numbers(logarithmic, rng):
+    values = np.exp(rng.uniform(-3, 3, (3, 5)))
+    values[1, 2] = np.nan
+    png = heatmap.drawn("measure/quantity", ["01_dense", "02_dense", "03_dense"], [0, 10, 20, 30, 40], values, heatmap.Colours("quantity", logarithmic))
+    limits = np.nanmin(values), np.nanmax(values)
+    scale = (colors.LogNorm if logarithmic else colors.Normalize)(*limits)
+    found = cells(png, 3, 5)
+    for place in np.ndindex(values.shape):
+        expected = GREY if place == (1, 2) else matplotlib.colormaps["viridis"](scale(values[place]), bytes=True)[:3]
+        np.testing.assert_allclose(found[place], np.asarray(expected, int), atol=3)
+
+
+@pytest.mark.parametrize("values", [[[1.0]], [[np.nan]], [[0.0, -1.0]], [[5.0, 5.0]], [[np.inf, 2.0]]])
+@pytest.mark.parametrize("logarithmic", [False, True])
+def test_it_can_be_drawn_of_anything(values, logarithmic):
+    png = heatmap.drawn("title", ["row"], list(range(len(values[0]))), np.array(values), heatmap.Colours("quantity", logarithmic, lowest=None))
+    assert Image.open(io.BytesIO(png)).size[0] == 600
