@@ -103,7 +103,7 @@ def conduct(settings, flagfile):
     from recipes import data, experiment, machine, plots, report, training, workdir
 
     dataset = data.load(settings["dataset"], settings["data_dir"])
-    training_settings = training.Settings(**{name: settings[name] for name in ("batch_size", "epochs", "steps", "momentum", "jit_compile")})
+    training_settings = training.Settings(**{name: settings[name] for name in ("batch_size", "epochs", "steps", "momentum", "jit_compile", "measure_every")})
     if settings["batch_size"] > len(dataset.y_train):
         raise Refusal(f"--batch_size={settings['batch_size']} is more than the {len(dataset.y_train)} training images; choose a smaller one.")
     axes = {"depth": settings["depth"], "initializer": settings["initializers"], "learning_rate": settings["learning_rates"], "seed": settings["seeds"]}

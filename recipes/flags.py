@@ -104,3 +104,9 @@ flags.DEFINE_integer("steps", None, "Optimizer steps; where it is given, --epoch
 define_float("momentum", 0.9, "Momentum of SGD.", upper_bound=1.0)
 define_float("weight_decay", 0.0, "Each kernel's gradient gets this times the kernel.")
 flags.DEFINE_bool("jit_compile", False, "Compile the training and evaluation steps with XLA.")
+flags.DEFINE_integer(
+    "measure_every",
+    100,
+    "Optimizer steps between two measurements (covariate shift, loss landscape, variance shift, activations) for TensorBoard; 0: none. Results stay the same.",
+    lower_bound=0,
+)

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_bn import summaries
-from recipes import checkpoint, data, files
+from recipes import checkpoint, data, files, instruments
 
 EVALUATION_BATCH_SIZE = 500
 AUXILIARY_LOSS_WEIGHT = 0.3  # Szegedy et al. 2015, sec. 5.
@@ -33,13 +33,17 @@ class Phase:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How to train. steps: optimizer steps of each phase, or None for `epochs` passes over the training images."""
+    """How to train.
+
+    steps: optimizer steps of each phase, or None for `epochs` passes over the training images; measure_every: steps between two measurements, 0 for none.
+    """
 
     batch_size: int
     epochs: int
     steps: int | None
     momentum: float
     jit_compile: bool
+    measure_every: int
 
     def steps_per_epoch(self, dataset):
         return len(dataset.y_train) // self.batch_size
@@ -62,7 +66,7 @@ def train(phases, dataset, settings, *, seed, learning_rate, folder, log_dir, pr
         seed: int, of weights, data order and dropout.
         learning_rate: of SGD.
         folder: the run's, existing: gets checkpoint.npz and metrics.jsonl.
-        log_dir: gets the TensorBoard runs `train` and `validation`.
+        log_dir: gets the TensorBoard runs `train` and `validation`, and `measures-PHASE` of what is measured, whose steps are those of the phase.
         progress: is told of it: `progress.step()` after an optimizer step, `progress.epoch(record)` after an epoch, `progress.skip(number)` of the steps
             that an earlier call has made.
 
@@ -86,7 +90,9 @@ def train(phases, dataset, settings, *, seed, learning_rate, folder, log_dir, pr
                 checkpoint.restore(path, training_model)
                 progress.skip(records[-1]["step"])
             if not diverged(records):
-                _fit(training_model, dataset, settings, seed, _Watch(phase.name, settings.steps_per_phase(dataset), log, path, progress))
+                watch = _Watch(phase.name, settings.steps_per_phase(dataset), log, path, progress)
+                measuring = instruments.of(training_model, dataset, settings.measure_every, log_dir / f"measures-{phase.name}")
+                _fit(training_model, dataset, settings, seed, [watch, *measuring])
     return records, model
 
 
@@ -111,7 +117,7 @@ def _compile(model, learning_rate, settings):
     model.optimizer.build(model.trainable_variables)
 
 
-def _fit(model, dataset, settings, seed, watch):
+def _fit(model, dataset, settings, seed, callbacks):
     steps_per_epoch = settings.steps_per_epoch(dataset)
     first_epoch = math.ceil(int(model.optimizer.iterations.numpy()) / steps_per_epoch)
 
@@ -125,7 +131,7 @@ def _fit(model, dataset, settings, seed, watch):
         initial_epoch=first_epoch,
         epochs=settings.epochs_per_phase(dataset),
         steps_per_epoch=steps_per_epoch,
-        callbacks=[watch],
+        callbacks=callbacks,
         shuffle=False,
         verbose=0,
     )
@@ -183,8 +189,10 @@ class _Log:
         self.path, self.log_dir, self.records = folder / "metrics.jsonl", log_dir, records
 
     def __enter__(self):
-        shutil.rmtree(self.log_dir, ignore_errors=True)
-        self.writers = {split: summaries.writer(self.log_dir / split) for split in ("train", "validation")}
+        splits = [self.log_dir / split for split in ("train", "validation")]
+        for folder in splits:
+            shutil.rmtree(folder, ignore_errors=True)
+        self.writers = {folder.name: summaries.writer(folder) for folder in splits}
         self._write()
         for record in self.records:
             self._draw(record)

@@ -69,9 +69,11 @@ class ActivationStatistics(UpdateInstrument):
         return self.model.optimizer.scale_loss(tf.constant(1.0))
 
     def _measure(self, update: train_batch.Update):
-        x, y, sample_weight = self._batch
-        found = activations.told(self.model, self._compiled(update.before, update.state, x, y, sample_weight, self._scale()), self._compiled.layers)
-        later = activations.told(self.model, self._compiled(update.after, update.state, x, None, None), self._compiled.layers)
+        # The same function for both, though the gradients of the second are not used: a trace more would take longer than many of those.
+        found, later = (
+            activations.told(self.model, self._compiled(weights, update.state, *self._batch, self._scale()), self._compiled.layers)
+            for weights in (update.before, update.after)
+        )
         own_names = {name: layer.name for layer, name in self._names.items()}
         measured = summaries.Measured({}, {}, {})
         for now, then in zip(found, later):

@@ -19,7 +19,7 @@ def dataset(rng):
 
 @pytest.fixture
 def settings():
-    return training.Settings(batch_size=16, epochs=3, steps=None, momentum=0.9, jit_compile=False)
+    return training.Settings(batch_size=16, epochs=3, steps=None, momentum=0.9, jit_compile=False, measure_every=0)
 
 
 @pytest.fixture

@@ -9,10 +9,11 @@ import sys
 import numpy as np
 import pytest
 
+from keras_bn import summaries
 from recipes import commands
 
 ROOT = pathlib.Path(__file__).parents[2]
-SMALL = ["--contestants=plain,batch_norm", "--depth=11", "--width=0.03", "--batch_size=400", "--epochs=2", "--dropout=0.3"]
+SMALL = ["--contestants=plain,batch_norm", "--depth=11", "--width=0.03", "--batch_size=400", "--epochs=2", "--dropout=0.3", "--measure_every=0"]
 
 
 def run(*arguments, prelude="", check=True):
@@ -87,6 +88,20 @@ def test_the_same_command_goes_on_behind_a_disaster(disaster, code, whole, tmp_p
         with np.load(checkpoint) as resumed, np.load(whole[0] / checkpoint.relative_to(tmp_path)) as expected:
             for name in set(expected.files) - {"progress"}:
                 np.testing.assert_allclose(resumed[name], expected[name], rtol=0, atol=1e-6)
+
+
+def test_measuring_changes_no_result_and_is_in_tensorboard(whole, tmp_path):
+    measured = run(*SMALL, "--measure_every=4", f"--workdir={tmp_path}")
+    assert measured.stderr == ""
+    assert results(tmp_path) == results(whole[0])
+    for contestant, measures in {
+        "plain": {"internal_covariate_shift", "loss_landscape"},
+        "batch_norm": {"internal_covariate_shift", "loss_landscape", "variance_shift", "activation_statistics"},
+    }.items():
+        records = summaries.read_scalars(tmp_path / "tensorboard" / contestant / "measures-deep")
+        assert [record["step"] for record in records] == [0, 4]
+        assert {tag.split("/")[0] for record in records for tag in record} == {"step", *measures}
+        assert {f"internal_covariate_shift/cosine/{place:02d}_conv2d" for place in range(1, 9)} < set(records[0])
 
 
 def test_other_flags_are_refused(whole):

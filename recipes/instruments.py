@@ -1,0 +1,26 @@
+"""What a recipe measures while it trains."""
+
+import keras
+
+from keras_bn import callbacks
+
+IMAGES = 1024  # As many of the training images are looked at for the variance shift.
+
+
+def of(model, dataset, every, log_dir):
+    """The callbacks that measure a training: covariate shift and landscape of every net, variance shift and activations of those with batch normalisation.
+
+    Args:
+        model: the one that is trained, with one or more outputs for the same labels.
+        dataset: `data.Dataset`.
+        every: optimizer steps between two measurements; 0 for no callbacks.
+        log_dir: the TensorBoard run that they write.
+    """
+    if not every:
+        return []
+    found = [callbacks.InternalCovariateShift(log_dir, every), callbacks.LossLandscape(log_dir, every)]
+    if any(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers):
+        x, y = dataset.x_train[:IMAGES], dataset.y_train[:IMAGES]
+        batch = x[:128], (y[:128],) * len(model.outputs)
+        found += [callbacks.VarianceShift(x, log_dir, every), callbacks.ActivationStatistics(batch, log_dir, every)]
+    return found
