@@ -1,4 +1,4 @@
-"""What the README shows runs."""
+"""What the README and the docs show runs, and every tag is in the docs."""
 
 import pathlib
 import re
@@ -11,19 +11,33 @@ from absl.testing import flagsaver
 import keras_bn
 from recipes import deep_vgg  # noqa: F401  (defines the flags)
 
-README = (pathlib.Path(__file__).parents[1] / "README.md").read_text()
+ROOT = pathlib.Path(__file__).parents[1]
+README, MEASUREMENTS = ((ROOT / name).read_text() for name in ("README.md", "docs/measurements.md"))
 
 
-def blocks(language):
-    return [text for kind, text in re.findall(r"^```(\w*)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL) if kind == language]
+def blocks(language, text=README):
+    return [block for kind, block in re.findall(r"^```(\w*)\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL) if kind == language]
 
 
-def test_the_lines_with_the_layer_run():
+def test_the_lines_with_the_layer_and_its_instruments_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     names = {}
     for code in blocks("python"):
         exec(code, names)
     assert [type(layer) for layer in names["model"].layers].count(keras_bn.BatchNormalization) == 2
     assert type(names["ours"].layers[-1]) is keras_bn.BatchNormalization
+
+
+def test_the_measurements_run_and_each_tag_is_listed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for code in blocks("python", MEASUREMENTS):
+        exec(code, names)
+    tags = {tag for instrument in names["instruments"] for record in instrument.history for tag in record} - {"step"}
+    assert len({tag.split("/")[0] for tag in tags}) == 4
+    for measure, quantity, *_ in (tag.split("/") for tag in tags):
+        section = MEASUREMENTS.split(f"\n## {measure.replace('_', ' ').capitalize()}\n")[1].split("\n## ")[0]
+        assert re.search(rf"[`/]{quantity}[`/]", section), f"{measure}/{quantity}"
 
 
 def test_there_are_two_set_up_lines_that_start_from_nothing():
