@@ -50,13 +50,15 @@ class ActivationStatistics(UpdateInstrument):
         super().__init__(log_dir, every, strict)
         self.data = data
 
+    def _prepare(self):
+        self._compiled = activations.compiled(self.model)
+
     def _refuse(self):
         """By a first evaluation, as only that tells whether model and data go together; it is traced for all that follow."""
         x, y, sample_weight = self._batch = probe.tensors(keras.utils.unpack_x_y_sample_weight(self.data))
         if y is not None:
             instrument.refuse_own_train_step(self, self.model)
         self._names = normalisers.found(self.model)
-        self._compiled = activations.compiled(self.model)
         weights, state = (probe.values(variables) for variables in (self.model.trainable_variables, self.model.non_trainable_variables))
         try:
             self._compiled(weights, state, x, y, sample_weight, self._scale())

@@ -13,8 +13,8 @@ from keras_bn.heatmap import Colours
 class Instrument(keras.callbacks.Callback):
     """A callback that measures.
 
-    Subclasses have `name`, the measure's; `heatmap`, the quantity that its picture shows; and implement `_refuse()`, which raises a ValueError for a model that
-    cannot be measured. They call `_record` when something is due.
+    Subclasses have `name`, the measure's; `heatmap`, what its picture shows; and implement `_prepare()`, and `_refuse()`, which raises a ValueError for a model
+    that cannot be measured. They call `_record` when something is due.
 
     Args:
         log_dir: TensorBoard's run to write into, or None.
@@ -28,10 +28,14 @@ class Instrument(keras.callbacks.Callback):
         super().__init__()
         self.history = []
         self.strict = strict
-        self._log_dir, self._log, self._warned = log_dir, None, False
+        self._log_dir, self._log, self._warned, self._prepared_for = log_dir, None, False, []
 
     def on_train_begin(self, logs=None):
         train_batch.release(self.model)
+        model = [self.model, self.model.optimizer, getattr(self.model, "_compile_loss", None), *self.model.trainable_variables]
+        if len(model) != len(self._prepared_for) or any(one is not other for one, other in zip(model, self._prepared_for)):
+            self._prepare()
+            self._prepared_for = model
         self._refuse()
         if self._log_dir is not None:
             self._log = summaries.Log.open(self._log_dir)
@@ -40,6 +44,10 @@ class Instrument(keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         self._guarded(None, self._draw)
         self._log = None
+
+    def _prepare(self):
+        """Forgets what was traced for another model, or for one that was compiled anew or has other trainable weights since."""
+        raise NotImplementedError
 
     def _refuse(self):
         raise NotImplementedError

@@ -64,8 +64,7 @@ class InternalCovariateShift(UpdateInstrument):
             raise ValueError(f'`batch` is {batch!r}; expected "train", (x, y) or (x, y, sample_weight): a tuple of a batch for the model.')
         self.layers, self.batch = layers if layers is None or callable(layers) else list(layers), batch
 
-    def on_train_begin(self, logs=None):
-        super().on_train_begin(logs)
+    def _prepare(self):
         self._compiled = None
 
     def _refuse(self):

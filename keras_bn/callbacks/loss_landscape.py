@@ -52,8 +52,7 @@ class LossLandscape(UpdateInstrument):
         super().__init__(log_dir, every, strict)
         self.step_sizes = None if step_sizes is None else refused_or_array(step_sizes)
 
-    def on_train_begin(self, logs=None):
-        super().on_train_begin(logs)
+    def _prepare(self):
         self._compiled = compiled(self.model)
 
     def _refuse(self):

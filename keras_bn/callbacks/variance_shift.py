@@ -63,12 +63,14 @@ class VarianceShift(instrument.Instrument):
         if self._is_due is None:
             self._record(train_batch.step_of(self.model), self._measure)
 
+    def _prepare(self):
+        self._compiled = Measure(self.model)
+
     def _refuse(self):
         """By the first batch, as only that tells whether model and data go together; it is traced for all that follow."""
         self._names = {name: layer.name for layer, name in normalisers.found(self.model).items()}
         if iter(self.data) is self.data:
             raise ValueError(f"`data` of VarianceShift is a {type(self.data).__name__}, used up once it is read; expected what can be read again: a dataset.")
-        self._compiled = Measure(self.model)
         try:
             self._compiled.try_out(self.data)
         except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:

@@ -49,6 +49,26 @@ def test_nothing_is_traced_for_steps_that_are_measured(tmp_path):
     assert number_of_traces(trainings.instruments()) == number_of_traces([]) > 0
 
 
+def test_a_second_fit_traces_nothing_anew_unless_the_model_is_another():
+    model, instruments = trainings.network(), trainings.instruments()
+
+    def compiled_functions(loss):
+        if loss is not None:
+            model.compile("sgd", loss)
+        model.fit(trainings.X, trainings.Y, batch_size=trainings.BATCH, verbose=0, callbacks=instruments)
+        return [instrument._compiled for instrument in instruments]
+
+    once = compiled_functions(keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    again = compiled_functions(None)
+    assert all(one is other for one, other in zip(once, again))
+    assert [again[place].experimental_get_tracing_count() for place in (0, 2, 3)] == [1, 1, 1]
+    anew = compiled_functions(keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum"))
+    model.layers[0].trainable = False
+    frozen = compiled_functions(None)
+    assert not any(one is other for one, other in zip(again, anew))
+    assert not any(one is other for one, other in zip(anew, frozen))
+
+
 def test_together_with_keras_s_callbacks(tmp_path):
     def others(folder):
         return [

@@ -1,0 +1,209 @@
+"""What does measuring cost? Each callback alone, and all together, beside the same training unmeasured.
+
+Trains VGG with keras_bn.BatchNormalization (`recipes.models.vgg`) on random images by `model.fit`. A training is as many steps as the interval, one of which is
+measured; the contestants train in turns in one process, and the slowdown is the time of a training by that of the unmeasured one in the same repetition, shown
+as median (lower to upper quartile). VarianceShift looks at --images images. Nothing is logged to a file. Apart from that:
+
+* train steps per measurement: (measured - unmeasured training) / unmeasured step, at the interval 4;
+* by hand: the internal covariate shift as one would write it down: weights swapped by `assign`, one eager gradient a layer; in train steps;
+* first: seconds that the first measurement takes longer than a later one, for tracing and TensorFlow's optimisation of the graph, once a model;
+* memory: the peak of a process that measures, by that of one that only trains, what TensorFlow itself takes before included.
+
+    python -m benchmarks.instruments                                      VGG-16 of quarter width, batches of 128: some 20 minutes on 2 cores
+    python -m benchmarks.instruments --intervals=4 --depth=11             how it grows with depth
+    python -m benchmarks.instruments --intervals=4 --batch_size=512       and with the batch
+"""
+
+import multiprocessing
+import resource
+import statistics
+import time
+
+from absl import app, flags
+
+from benchmarks import program, timing
+from recipes import quiet
+
+INTERVALS = (1, 4, 16, 64, 256)
+PLAIN, ALL = "unmeasured", "all together"
+INSTRUMENTS = ("InternalCovariateShift", "VarianceShift", "LossLandscape", "ActivationStatistics")
+IMAGE_SHAPE, CLASSES = (32, 32, 3), 10
+SHORTEST = 4  # Steps of a training; where the interval is smaller, more of them are measured.
+
+
+def define_flags():
+    """Called where this is the program only: recipes have flags of the same names, and a process may import both."""
+    flags.DEFINE_enum("depth", "16", ("11", "13", "16", "19"), "Weight layers of VGG.")
+    flags.DEFINE_float("width", 0.25, "Multiplies the number of filters and dense units; 1 is the paper's net.", lower_bound=1e-6)
+    flags.DEFINE_integer("batch_size", 128, "Images of 32 by 32 pixels a step.", lower_bound=1)
+    flags.DEFINE_integer("images", 512, "Images that VarianceShift looks at.", lower_bound=1)
+    program.define_choices("instruments", INSTRUMENTS, "What is measured.")
+    program.define_choices("intervals", tuple(map(str, INTERVALS)), "Steps from one measurement to the next.")
+    flags.adopt_module_key_flags(program)
+
+
+class Training:
+    """A net, its data, and trainings of it."""
+
+    def __init__(self, settings):
+        import keras
+        import numpy as np
+        import tensorflow as tf
+
+        from recipes import models
+
+        self.settings = settings
+        keras.utils.set_random_seed(0)
+        rng = np.random.default_rng(0)
+        batch = settings["batch_size"]
+        self.images = rng.standard_normal((max(batch, settings["images"]), *IMAGE_SHAPE), np.float32)
+        self.labels = rng.integers(CLASSES, size=len(self.images))
+        self.batch = tf.constant(self.images[:batch]), tf.constant(self.labels[:batch])
+        self.looked_at = self.images[: settings["images"]]
+        arguments = dict(width=settings["width"], kernel_initializer="he_normal", weight_decay=0, dropout=0.5, batch_norm=True)
+        self.model = models.vgg(int(settings["depth"]), IMAGE_SHAPE, CLASSES, **arguments)[0]
+        self.model.compile(keras.optimizers.SGD(1e-3, momentum=0.9), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+
+    def instruments(self, name, every):
+        """The callbacks of a contestant, to be kept for all its trainings."""
+        from keras_bn import callbacks
+
+        made = {
+            "InternalCovariateShift": lambda: callbacks.InternalCovariateShift(every=every, strict=True),
+            "VarianceShift": lambda: callbacks.VarianceShift(self.looked_at, every=every, strict=True),
+            "LossLandscape": lambda: callbacks.LossLandscape(every=every, strict=True),
+            "ActivationStatistics": lambda: callbacks.ActivationStatistics(self.batch, every=every, strict=True),
+        }
+        return [made[kind]() for kind in self.settings["instruments"] if name in (kind, ALL)]
+
+    def fit(self, steps, instruments):
+        import tensorflow as tf
+
+        data = tf.data.Dataset.from_tensors(self.batch).repeat(steps)
+        self.model.optimizer.iterations.assign(0)
+        self.model.fit(data, verbose=0, shuffle=False, callbacks=instruments)
+
+
+def contestants(settings):
+    """Those that measure: each instrument, and where there are several all together."""
+    chosen = settings["instruments"]
+    return [*chosen, *([ALL] if len(chosen) > 1 else [])]
+
+
+def slowdowns(training, interval, settings):
+    """One comparison, as the JSON file has it: the times of all contestants at this interval."""
+    steps = max(interval, SHORTEST)
+    names = [PLAIN, *contestants(settings)]
+    kept = {name: training.instruments(name, interval) for name in names}
+    times = timing.interleaved({name: lambda name=name: training.fit(steps, kept[name]) for name in names}, settings["repetitions"], settings["seconds"])
+    step = [time / steps for time in times[PLAIN]]
+    measurements = steps / interval
+    return {
+        "interval": interval,
+        "repetitions": len(times[PLAIN]),
+        "step_milliseconds": timing.summary([1000 * time for time in step]),
+        "slowdown": {name: timing.ratios(times[name], times[PLAIN]) for name in names[1:]},
+        "steps_per_measurement": {
+            name: timing.summary([(one - plain) / measurements / each for one, plain, each in zip(times[name], times[PLAIN], step)]) for name in names[1:]
+        },
+    }
+
+
+def firsts(settings):
+    """Seconds that each callback's first measurement takes beyond a later one."""
+    found = {}
+    for name in contestants(settings):
+        training = Training(settings)
+        training.fit(2, [])
+        instruments, times = training.instruments(name, 1), []
+        for _ in range(3):
+            begin = time.perf_counter()
+            training.fit(1, instruments)
+            times.append(time.perf_counter() - begin)
+        found[name] = times[0] - statistics.median(times[1:])
+    return found
+
+
+def by_hand(training, settings):
+    """Train steps that the internal covariate shift takes without any of this package's means."""
+    import tensorflow as tf
+
+    model, (x, y) = training.model, training.batch
+    kernels = [place for place, variable in enumerate(model.trainable_variables) if variable.name == "kernel"]
+    before = [variable.numpy() for variable in model.trainable_variables]
+    after = [0.99 * value for value in before]
+
+    def gradient(values, place):
+        for variable, value in zip(model.trainable_variables, values):
+            variable.assign(value)
+        with tf.GradientTape() as tape:
+            loss = model.compute_loss(x=x, y=y, y_pred=model(x, training=True))
+        return tape.gradient(loss, model.trainable_variables[place].value)
+
+    def measure():
+        for place in kernels:
+            one, other = gradient(before, place), gradient([*after[:place], *before[place:]], place)
+            float(tf.norm(one - other))
+
+    times = timing.interleaved({"by hand": measure, PLAIN: lambda: training.fit(SHORTEST, [])}, 5, settings["seconds"])
+    return timing.summary([SHORTEST * one / plain for one, plain in zip(times["by hand"], times[PLAIN])])
+
+
+def peaks(settings):
+    """Peak memory in MiB of a process that trains, and of those that measure, too."""
+    spawning = multiprocessing.get_context("spawn")
+    found = {}
+    for name in (PLAIN, *contestants(settings)):
+        with spawning.Pool(1) as pool:
+            found[name] = pool.apply(_peak, (settings, name))
+    return found
+
+
+def _peak(settings, name):
+    with quiet.importing():
+        import tensorflow  # noqa: F401
+    training = Training(settings)
+    training.fit(4, training.instruments(name, 2))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def table(comparisons):
+    """Comparisons in Markdown, a row for each contestant."""
+    from tabulate import tabulate
+
+    rows = [
+        {
+            "slowdown": name,
+            **{f"every {each['interval']}": program.shown(each["slowdown"][name], 2) for each in comparisons},
+            "steps a measurement": program.shown(comparisons[0]["steps_per_measurement"][name], 1),
+        }
+        for name in comparisons[0]["slowdown"]
+    ]
+    return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
+
+
+def conduct(settings, about, save):
+    from recipes import machine
+
+    net = f"VGG-{settings['depth']} at width {settings['width']:g}, batches of {settings['batch_size']}"
+    print(f"{net}; {machine.device(about)}; TensorFlow {about['tensorflow']}, Keras {about['keras']}", flush=True)
+    found = {"peak_mebibytes": peaks(settings)}
+    save(found)
+    found["first_seconds"] = firsts(settings)
+    save(found)
+    training = Training(settings)
+    found["by_hand_steps"] = by_hand(training, settings)
+    found["comparisons"] = []
+    for interval in map(int, settings["intervals"]):
+        found["comparisons"].append(slowdowns(training, interval, settings))
+        save(found)
+    print("", table(found["comparisons"]), sep="\n\n")
+    print(f"\nInternal covariate shift by hand: {program.shown(found['by_hand_steps'], 1)} train steps a measurement.")
+    print("First measurement, seconds more than a later one: " + ", ".join(f"{name} {value:.1f}" for name, value in found["first_seconds"].items()) + ".")
+    plain = found["peak_mebibytes"][PLAIN]
+    print("Peak memory by that of training: " + ", ".join(f"{name} {value / plain:.2f}" for name, value in found["peak_mebibytes"].items()) + ".")
+
+
+if __name__ == "__main__":
+    define_flags()
+    app.run(program.main("instruments", conduct))
