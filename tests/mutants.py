@@ -22,6 +22,15 @@ TEST_STATISTICS, TEST_REPLICAS, TEST_DROP_IN, TEST_LOOPS, TEST_PROPERTIES, TEST_
     f"tests/keras_bn/layers/test_{name}.py" for name in ("moving_statistics", "replicas", "drop_in", "training_loops", "properties", "refusals")
 )
 
+SHIFT, VARIANCES, LANDSCAPE, ACTIVATIONS, NORMALISERS = (
+    f"keras_bn/measures/{name}.py" for name in ("covariate_shift", "variance_shift", "loss_landscape", "activations", "normalisers")
+)
+TEST_SHIFT, TEST_VARIANCES, TEST_LANDSCAPE, TEST_ACTIVATIONS = (
+    f"tests/keras_bn/measures/test_{name}.py" for name in ("covariate_shift", "variance_shift", "loss_landscape", "activations")
+)
+TRAIN_BATCH, UPDATES = (f"keras_bn/callbacks/{name}.py" for name in ("train_batch", "update_instrument"))
+TEST_NUMBERS, TEST_IDENTITY, TEST_CALLBACK_REFUSALS = (f"tests/keras_bn/callbacks/test_{name}.py" for name in ("numbers", "bit_identity", "refusals"))
+
 # name: (file, right, wrong, the tests each of which must fail)
 MUTANTS = {
     "epsilon outside of the root": (
@@ -400,6 +409,84 @@ MUTANTS = {
         "statistics.stdev(present)",
         "statistics.pstdev(present)",
         ["tests/recipes/test_experiment.py::test_the_table_has_means_deviations_and_verdicts"],
+    ),
+    "layers before stay where they were": (
+        SHIFT,
+        "after[place] if place in stage.earlier else tf.identity(weight)",
+        "tf.identity(weight)",
+        [f"{TEST_SHIFT}::test_equals_the_definition"],
+    ),
+    "up the gradient": (
+        LANDSCAPE,
+        "weight - tf.cast(step_size, weight.dtype) * gradient",
+        "weight + tf.cast(step_size, weight.dtype) * gradient",
+        [f"{TEST_LANDSCAPE}::test_equals_numpy"],
+    ),
+    "smoothness not by the gradient's norm": (
+        LANDSCAPE,
+        "changes / (step_sizes * norm)",
+        "changes / step_sizes",
+        [f"{TEST_LANDSCAPE}::test_equals_numpy"],
+    ),
+    "mean of ratios": (
+        VARIANCES,
+        "ratio=float(_either_way(variance.mean(), moving_variance.mean()))",
+        "ratio=float(_either_way(variance, moving_variance).mean())",
+        [f"{TEST_VARIANCES}::test_equals_numpy"],
+    ),
+    "dropout's noise on deviations only": (
+        VARIANCES,
+        "(mean**2 + variance) * noise",
+        "variance * noise",
+        [f"{TEST_VARIANCES}::test_the_prediction_for_dropout_is_what_it_does", f"{TEST_VARIANCES}::test_the_paper_s_numbers_for_relu"],
+    ),
+    "dropout seen where it is not": (
+        NORMALISERS,
+        "tf.nest.map_structure(tf.identity, call())",
+        "call()",
+        [f"{TEST_VARIANCES}::test_dropout_elsewhere_predicts_nothing"],
+    ),
+    "gradient ratio upside down": (
+        ACTIVATIONS,
+        "np.divide(before**2, after**2)",
+        "np.divide(after**2, before**2)",
+        [f"{TEST_ACTIVATIONS}::test_equals_numpy", f"{TEST_ACTIVATIONS}::test_gradients_of_a_relu_net_grow_as_mean_field_theory_says"],
+    ),
+    "state after the step": (
+        TRAIN_BATCH,
+        "self._take(Update(step, before, probe.values(model.trainable_variables), state, x, y, sample_weight))",
+        "self._take(Update(step, before, probe.values(model.trainable_variables), probe.values(model.non_trainable_variables), x, y, sample_weight))",
+        [f"{TEST_NUMBERS}::test_dropout_masks_are_those_of_the_step"],
+    ),
+    "batch of its own shape": (
+        TRAIN_BATCH,
+        "return tf.data.experimental.from_variant(tf.data.experimental.to_variant(dataset), structure=spec)",
+        "return dataset",
+        [f"{TEST_IDENTITY}::test_nothing_is_traced_for_steps_that_are_measured"],
+    ),
+    "stand-in left in place": (
+        TRAIN_BATCH,
+        "        self._model.train_function = self.train_function\n        logs = None",
+        "        logs = None",
+        [f"{TEST_NUMBERS}::test_schedules"],
+    ),
+    "accumulation measured at every batch": (
+        TRAIN_BATCH,
+        "if step_of(model) != step:",
+        "if True:",
+        [f"{TEST_NUMBERS}::test_accumulated_gradients_are_measured_at_the_update"],
+    ),
+    "updates left out are forgotten": (
+        UPDATES,
+        "        if self._followed:\n            self._clock.read()",
+        "        if False:\n            self._clock.read()",
+        [f"{TEST_IDENTITY}::test_training_is_the_same"],
+    ),
+    "stand-in not released": (
+        "keras_bn/callbacks/instrument.py",
+        "        train_batch.release(self.model)\n",
+        "",
+        [f"{TEST_CALLBACK_REFUSALS}::test_a_stand_in_that_was_not_used_is_taken_away"],
     ),
 }
 

@@ -88,6 +88,18 @@ def test_loss_landscape_is_of_the_step_s_own_batch(followed):
         assert_close(record, step, {f"loss_landscape/{tag}": value for tag, value in expected.items()})
 
 
+def test_dropout_masks_are_those_of_the_step():
+    """Plain SGD goes along the gradient that it saw: with other masks that would be another one."""
+    snapshots, instrument = Snapshots(), callbacks.LossLandscape(every=1)
+    model = trainings.network(dropout=0.5)
+    model.compile(keras.optimizers.SGD(0.1), keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=False)
+    model.fit(trainings.X, trainings.Y, batch_size=trainings.BATCH, shuffle=False, verbose=0, callbacks=[snapshots, instrument])
+    assert len(instrument.history) == 6
+    for record, before, after in zip(instrument.history, snapshots.before, snapshots.after):
+        went = np.sqrt(sum(((one - other) ** 2).sum() for one, other in zip(before, after))) / 0.1
+        np.testing.assert_allclose(record["loss_landscape/gradient_norm"], went, rtol=1e-4)
+
+
 def test_activation_statistics_are_of_the_weights_before_and_their_change_by_the_update(followed):
     model, snapshots, (*_, instrument) = followed
     x, y = trainings.X[:10], trainings.Y[:10]
