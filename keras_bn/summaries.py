@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import re
 import weakref
 from typing import NamedTuple
 
@@ -32,6 +33,16 @@ def _as_os_error():
         raise OSError(f"event file not written: {error.message.splitlines()[0]}") from error
 
 
+def _always_recorded():
+    """Keras's TensorBoard callback leaves word that nothing be recorded on most steps, by whomever."""
+    return tf.summary.record_if(True)
+
+
+def _place(tag):
+    """What a tag's last part counts, then the tag."""
+    return int(re.match(r"\d*", tag.rsplit("/", 1)[1])[0] or 0), tag
+
+
 _logs = weakref.WeakValueDictionary()  # Those that are open, by their folder.
 
 
@@ -41,13 +52,15 @@ class Log:
     @classmethod
     def open(cls, log_dir: str | os.PathLike) -> "Log":
         """The log of that folder; the same one to all who hold it, since TensorBoard may follow one event file a folder only."""
-        path = os.path.abspath(log_dir)
+        path = str(log_dir) if "://" in str(log_dir) else os.path.abspath(log_dir)
         log = _logs.get(path)
-        if log is None or not os.path.isdir(path):
+        if log is None or not tf.io.gfile.isdir(path):
             _logs[path] = log = cls(path)
         return log
 
     def __init__(self, log_dir):
+        self._earlier = read_scalars(log_dir)  # What a training that was interrupted has left there.
+        self._last = {tag: record["step"] for record in self._earlier for tag in record}
         self._writer = writer(log_dir)
         self._announced, self._laid_out = [], []
 
@@ -56,15 +69,23 @@ class Log:
         if measure not in self._announced:
             self._announced.append(measure)
 
+    def begin_anew(self) -> None:
+        """Says that no earlier training goes on: whatever is there already is another's."""
+        self._earlier, self._last = [], {}
+
     @_as_os_error()
     def write(self, step: int, measured: Measured) -> None:
         """Writes one point of each chart, and flushes, so that it is there to be looked at.
+
+        What a training that goes on where another was interrupted comes past once more is there already, and left as it is.
 
         Args:
             step: int, optimizer updates so far: the x-axis of every chart.
             measured: its tags are whole, with the measure's name.
         """
-        with self._writer.as_default():
+        if any(self._last.get(tag, -1) >= step for tag in measured.scalars):
+            return
+        with _always_recorded(), self._writer.as_default():
             if self._laid_out != self._announced:
                 self._laid_out = list(self._announced)
                 tf.summary.experimental.write_raw_pb(dashboard.layout(self._laid_out), step=step)
@@ -83,12 +104,14 @@ class Log:
             records: dicts with "step" and a float a tag.
             colours: of the picture.
         """
-        rows = sorted({name for record in records for name in record if name.startswith(f"{tag}/")})
+        records = [*(record for record in self._earlier if record["step"] < records[0]["step"]), *records]
+        records = [record for record in records if any(name.startswith(f"{tag}/") for name in record)]
+        rows = sorted({name for record in records for name in record if name.startswith(f"{tag}/")}, key=_place)
         if rows:
             steps = [record["step"] for record in records]
             values = np.array([[record.get(row, np.nan) for record in records] for row in rows], "float64")
             picture = heatmap.drawn(tag, [row.removeprefix(f"{tag}/") for row in rows], steps, values, colours)
-            with self._writer.as_default():
+            with _always_recorded(), self._writer.as_default():
                 tf.summary.image(tag, tf.io.decode_png(picture)[tf.newaxis], step=steps[-1])
             self._writer.flush()
 
@@ -118,7 +141,7 @@ def write_scalars(writer: tf.summary.SummaryWriter, step: int, values: dict[str,
         >>> read_scalars(log_dir)
         [{'step': 10, 'accuracy': 0.5}]
     """
-    with writer.as_default():
+    with _always_recorded(), writer.as_default():
         for tag, value in values.items():
             tf.summary.scalar(tag, value, step=step)
     writer.flush()
@@ -132,7 +155,7 @@ def write_hparams(writer: tf.summary.SummaryWriter, hparams: dict[str, bool | in
         writer: from `writer`; its folder is one row of the dashboard, its scalars are the row's metrics.
         hparams: dict, name to bool, int, float or str.
     """
-    with writer.as_default():
+    with _always_recorded(), writer.as_default():
         hparams_api.hparams(hparams)
     writer.flush()
 

@@ -1,10 +1,12 @@
 """What a recipe measures while it trains."""
 
 import keras
+import numpy as np
 
 from keras_bn import callbacks
 
-IMAGES = 1024  # As many of the training images are looked at for the variance shift.
+IMAGES = 1024  # As many of the training images are looked at for the variance shift,
+BATCH = 128  # and as many for the activations.
 
 
 def of(model, dataset, every, log_dir):
@@ -20,7 +22,9 @@ def of(model, dataset, every, log_dir):
         return []
     found = [callbacks.InternalCovariateShift(log_dir, every), callbacks.LossLandscape(log_dir, every)]
     if any(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers):
-        x, y = dataset.x_train[:IMAGES], dataset.y_train[:IMAGES]
-        batch = x[:128], (y[:128],) * len(model.outputs)
+        # Drawn, as some data sets are sorted by class; always the same, so that runs compare.
+        chosen = np.random.default_rng(0).permutation(len(dataset.y_train))[:IMAGES]
+        x, y = dataset.x_train[chosen], dataset.y_train[chosen]
+        batch = x[:BATCH], (y[:BATCH],) * len(model.outputs)
         found += [callbacks.VarianceShift(x, log_dir, every), callbacks.ActivationStatistics(batch, log_dir, every)]
     return found

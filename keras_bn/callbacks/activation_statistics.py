@@ -55,17 +55,12 @@ class ActivationStatistics(UpdateInstrument):
 
     def _refuse(self):
         """By a first evaluation, as only that tells whether model and data go together; it is traced for all that follow."""
-        x, y, sample_weight = self._batch = probe.tensors(keras.utils.unpack_x_y_sample_weight(self.data))
-        if y is not None:
-            instrument.refuse_own_train_step(self, self.model)
+        instrument.refuse_own_train_step(self, self.model)
         self._names = normalisers.found(self.model)
         weights, state = (probe.values(variables) for variables in (self.model.trainable_variables, self.model.non_trainable_variables))
-        try:
-            self._compiled(weights, state, x, y, sample_weight, self._scale())
-        except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
-            raise ValueError(
-                f"ActivationStatistics cannot evaluate its `data`; expected a batch for {self.model.name}, such as `fit` takes: {error}"
-            ) from error
+        with instrument.refusing(self, "data", f"a batch for {self.model.name}, such as `fit` takes"):
+            self._batch = probe.tensors(keras.utils.unpack_x_y_sample_weight(self.data))
+            self._compiled(weights, state, *self._batch, self._scale())
 
     def _scale(self):
         return self.model.optimizer.scale_loss(tf.constant(1.0))

@@ -1,9 +1,11 @@
 """What all the callbacks share: a history, a log, and that a failure of theirs does not end the training."""
 
+import contextlib
 import warnings
 from collections.abc import Callable
 
 import keras
+import tensorflow as tf
 
 from keras_bn import summaries
 from keras_bn.callbacks import train_batch
@@ -29,17 +31,30 @@ class Instrument(keras.callbacks.Callback):
         self.history = []
         self.strict = strict
         self._log_dir, self._log, self._warned, self._prepared_for = log_dir, None, False, []
+        self._of_this_model = 0  # Records before that place are of others.
 
     def on_train_begin(self, logs=None):
         train_batch.release(self.model)
+        if not self.model.built:
+            raise ValueError(
+                f"{type(self).__name__} received {self.model.name}, which is not built; expected a model that knows its weights: give it a keras.Input, or "
+                "call its `build` before `fit`."
+            )
         model = [self.model, self.model.optimizer, getattr(self.model, "_compile_loss", None), *self.model.trainable_variables]
         if len(model) != len(self._prepared_for) or any(one is not other for one, other in zip(model, self._prepared_for)):
             self._prepare()
+            if self._prepared_for[:1] != model[:1]:
+                self._of_this_model = len(self.history)
             self._prepared_for = model
         self._refuse()
         if self._log_dir is not None:
             self._log = summaries.Log.open(self._log_dir)
             self._log.announce(self.name)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        # Only now, as other callbacks may have restored an optimizer when the training began.
+        if self._log is not None and train_batch.step_of(self.model) == 0:
+            self._log.begin_anew()
 
     def on_train_end(self, logs=None):
         self._guarded(None, self._draw)
@@ -69,7 +84,7 @@ class Instrument(keras.callbacks.Callback):
         self._guarded(step, record)
 
     def _draw(self):
-        records = [record for record in self.history if "error" not in record]
+        records = [record for record in self.history[self._of_this_model :] if "error" not in record]
         if self._log is not None and records:
             self._log.draw(f"{self.name}/{self.heatmap.quantity}", records, self.heatmap)
 
@@ -84,6 +99,15 @@ class Instrument(keras.callbacks.Callback):
             if not self._warned:
                 self._warned = True
                 warnings.warn(f"{type(self).__name__} failed at step {step}, and the training goes on; strict=True would end it: {message}", stacklevel=2)
+
+
+@contextlib.contextmanager
+def refusing(callback: keras.callbacks.Callback, argument: str, expected: str):
+    """Within it, what a first evaluation raises because model and data do not go together becomes a ValueError that says so."""
+    try:
+        yield
+    except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
+        raise ValueError(f"{type(callback).__name__} cannot evaluate its `{argument}`; expected {expected}: {error}") from error
 
 
 def refuse_own_train_step(callback: keras.callbacks.Callback, model: keras.Model) -> None:

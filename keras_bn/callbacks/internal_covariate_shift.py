@@ -70,9 +70,13 @@ class InternalCovariateShift(UpdateInstrument):
     def _refuse(self):
         instrument.refuse_own_train_step(self, self.model)
         order.refuse(self.model, self.layers)
+        if not isinstance(self.batch, str):
+            with instrument.refusing(self, "batch", "(x, y) or (x, y, sample_weight)"):
+                order.stages(self.model, probe.tensors(self.batch[0]))
 
     def _measure(self, update: train_batch.Update):
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(update[4:] if self.batch == TRAIN else probe.tensors(self.batch))
+        batch = (update.x, update.y, update.sample_weight) if isinstance(self.batch, str) else probe.tensors(self.batch)
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
         if self._compiled is None:
             self._stages = order.chosen(order.stages(self.model, x), self.layers)
             self._compiled = covariate_shift.compiled(self.model, self._stages)

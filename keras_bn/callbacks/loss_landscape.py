@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -26,7 +25,8 @@ class LossLandscape(UpdateInstrument):
         log_dir, strict: as of `InternalCovariateShift`; and so are its batches, updates and dropout masks.
         every: number of optimizer steps, "epoch" (the first update of each), or a function of the step that says whether it is due.
         step_sizes: positive; or None: 0.5, 1, 2 and 4 times the learning rate of the step. For optimizers other than plain SGD, whose steps are not along the
-            gradient, the learning rate says little about the size of a step: give them.
+            gradient, the learning rate says little about the size of a step: give them. While it is 0 there are none, and what is
+            divided by them is NaN or infinite.
 
     Attributes:
         history: one dict a measurement: "step", and one float a tag.
@@ -60,8 +60,7 @@ class LossLandscape(UpdateInstrument):
 
     def _measure(self, update: train_batch.Update):
         if self.step_sizes is None:
-            rate = float(keras.ops.convert_to_numpy(train_batch.innermost(self.model.optimizer).learning_rate))
-            sizes, names = rate * np.asarray(MULTIPLES), [f"{multiple:g}lr" for multiple in MULTIPLES]
+            sizes, names = update.learning_rate * np.asarray(MULTIPLES), [f"{multiple:g}lr" for multiple in MULTIPLES]
         else:
             sizes, names = self.step_sizes, [f"{size:g}" for size in self.step_sizes]
         scale = self.model.optimizer.scale_loss(tf.constant(1.0))

@@ -18,6 +18,7 @@ class Update(NamedTuple):
     """One update of the weights by the optimizer.
 
     step: updates before it; before, after: the weights, like `model.trainable_variables`; state: like `model.non_trainable_variables`, before it.
+    learning_rate: of the innermost optimizer, before it.
     x, y, sample_weight: the batch, whose gradients were the last that went into the update; under a `tf.distribute` strategy that of all replicas.
     """
 
@@ -25,6 +26,7 @@ class Update(NamedTuple):
     before: list[tf.Tensor]
     after: list[tf.Tensor]
     state: list[tf.Tensor]
+    learning_rate: float
     x: tf.Tensor
     y: tf.Tensor
     sample_weight: tf.Tensor | None
@@ -53,20 +55,23 @@ class Clock:
         """Takes the number of batches so far from the optimizer."""
         self._batches = int(keras.ops.convert_to_numpy(innermost(self._model.optimizer)._iterations))
 
-    def steps(self) -> range:
-        """The updates of the next execution, as numbers of updates before."""
+    def updates(self, later: int = 0) -> int:
+        """How many updates there are after so many batches more."""
         if self._batches is None:
             self.read()
-        accumulated = innermost(self._model.optimizer).gradient_accumulation_steps or 1
-        return range(self._batches // accumulated, (self._batches + self._model.steps_per_execution) // accumulated)
+        return (self._batches + later) // (innermost(self._model.optimizer).gradient_accumulation_steps or 1)
+
+    def steps(self) -> range:
+        """The updates of the next execution, as numbers of updates before."""
+        return range(self.updates(), self.updates(self._model.steps_per_execution))
 
     def executed(self) -> None:
         if self._batches is not None:
             self._batches += self._model.steps_per_execution
 
 
-def follow(model: keras.Model, is_due: Callable[[int], bool], take: Callable[[Update], None]) -> None:
-    """In the next execution, each update whose step is due is handed to `take`, once it is made."""
+def follow(model: keras.Model, is_due: Callable[[int], bool], take: Callable[[int, Callable[[], Update]], None]) -> None:
+    """In the next execution, of each update whose step is due `take` is told the step, once it is made, and a function that gives the `Update`."""
     model.train_function = _StandIn(model, is_due, take)
 
 
@@ -85,6 +90,8 @@ class _StandIn:
 
     def __call__(self, iterator):
         self._model.train_function = self.train_function
+        if not isinstance(iterator, tf.data.Iterator | tf.distribute.DistributedIterator):
+            return self.train_function(iterator)  # It is `train_on_batch`, after a `fit` that something ended.
         logs = None
         for _ in range(self._model.steps_per_execution):
             try:
@@ -102,10 +109,16 @@ class _StandIn:
         if not self._is_due(step):
             return self.train_function(alone)
         before, state = probe.values(model.trainable_variables), probe.values(model.non_trainable_variables)
+        rate = float(keras.ops.convert_to_numpy(innermost(model.optimizer).learning_rate))
         logs = self.train_function(alone)
         if step_of(model) != step:  # Else gradients are being accumulated, or were not finite.
-            x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(_whole(batch, model.distribute_strategy))
-            self._take(Update(step, before, probe.values(model.trainable_variables), state, x, y, sample_weight))
+            after = probe.values(model.trainable_variables)
+
+            def update():
+                x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(_whole(batch, model.distribute_strategy))
+                return Update(step, before, after, state, rate, x, y, sample_weight)
+
+            self._take(step, update)
         return logs
 
 

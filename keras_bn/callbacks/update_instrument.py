@@ -8,19 +8,20 @@ class UpdateInstrument(instrument.Instrument):
 
     Args:
         log_dir, strict: as of `Instrument`.
-        every: as of `schedule.due`; "epoch": at the first update of each.
+        every: as of `schedule.is_due`; "epoch": at the first update of each.
     """
 
     def __init__(self, log_dir, every, strict):
         super().__init__(log_dir, strict)
-        self._is_due = schedule.due(every) or (lambda step: self._epoch_begins)
-        self._epoch_begins = False
+        schedule.refuse(every)
+        self.every, self._epoch_begins = every, False
 
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)
         self._clock = train_batch.Clock(self.model)
 
     def on_epoch_begin(self, epoch, logs=None):
+        super().on_epoch_begin(epoch, logs)
         self._epoch_begins = True
         # Other callbacks may have restored an optimizer, and the last execution of an epoch may have been shorter.
         self._clock = train_batch.Clock(self.model)
@@ -39,9 +40,12 @@ class UpdateInstrument(instrument.Instrument):
         else:
             self._clock.executed()
 
-    def _take(self, update):
+    def _is_due(self, step):
+        return schedule.is_due(self.every, step, self._epoch_begins)
+
+    def _take(self, step, update):
         self._epoch_begins = False
-        self._record(update.step, lambda: self._measure(update))
+        self._record(step, lambda: self._measure(update()))
 
     def _measure(self, update):
         raise NotImplementedError

@@ -2,8 +2,6 @@
 
 from collections.abc import Callable
 
-import tensorflow as tf
-
 from keras_bn import summaries
 from keras_bn.callbacks import instrument, schedule, train_batch
 from keras_bn.heatmap import Colours
@@ -18,7 +16,8 @@ class VarianceShift(instrument.Instrument):
     it `.../predicted_ratio/...`. The step is the number of updates so far.
 
     Args:
-        data: as of the measure; read anew at each measurement, so no generator that is used up.
+        data: as of the measure; read anew at each measurement, so no generator that is used up, nor a dataset without an end. Not the very dataset that `fit`
+            shuffles: whoever reads that changes the order in which `fit` sees it next; build one for each.
         log_dir, strict: as of `InternalCovariateShift`.
         every: "epoch" (after each), a number of optimizer steps, or a function of the step that says whether it is due, after the update that reaches it.
 
@@ -46,22 +45,33 @@ class VarianceShift(instrument.Instrument):
     def __init__(self, data, log_dir=None, every: int | str | Callable = schedule.EPOCH, strict: bool = False):
         super().__init__(log_dir, strict)
         self.data = data
-        self._is_due = schedule.due(every)
+        schedule.refuse(every)
+        self.every = every
 
     def on_epoch_begin(self, epoch, logs=None):
+        super().on_epoch_begin(epoch, logs)
         self._clock = train_batch.Clock(self.model)
 
     def on_train_batch_begin(self, batch, logs=None):
-        self._reached = [step + 1 for step in self._clock.steps()] if self._is_due is not None else []
+        if self.every != schedule.EPOCH:
+            self._before = self._clock.updates()
 
     def on_train_batch_end(self, batch, logs=None):
-        if any(self._is_due(step) for step in self._reached):
-            self._record(train_batch.step_of(self.model), self._measure)
         self._clock.executed()
+        if self._reached():
+            self._clock.read()  # Updates may have been left out since, where gradients were not finite.
+            if self._reached():
+                self._record(self._clock.updates(), self._measure)
 
     def on_epoch_end(self, epoch, logs=None):
-        if self._is_due is None:
+        if self.every == schedule.EPOCH:
             self._record(train_batch.step_of(self.model), self._measure)
+
+    def _reached(self):
+        """Whether the execution has made an update that is due."""
+        if self.every == schedule.EPOCH:
+            return False
+        return any(schedule.is_due(self.every, step, False) for step in range(self._before + 1, self._clock.updates() + 1))
 
     def _prepare(self):
         self._compiled = Measure(self.model)
@@ -71,10 +81,8 @@ class VarianceShift(instrument.Instrument):
         self._names = {name: layer.name for layer, name in normalisers.found(self.model).items()}
         if iter(self.data) is self.data:
             raise ValueError(f"`data` of VarianceShift is a {type(self.data).__name__}, used up once it is read; expected what can be read again: a dataset.")
-        try:
+        with instrument.refusing(self, "data", f"inputs for {self.model.name}, or batches of them"):
             self._compiled.try_out(self.data)
-        except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
-            raise ValueError(f"VarianceShift cannot evaluate its `data`; expected inputs for {self.model.name}, or batches of them: {error}") from error
 
     def _measure(self):
         scalars, descriptions = {}, {}

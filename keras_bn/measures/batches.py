@@ -13,18 +13,23 @@ def inputs(data) -> Iterator:
     """What a model takes as `x`, for each batch of the data in turn.
 
     Args:
-        data: an array, or for a model with several inputs a list or a dict of one each, which are cut into batches of BATCH_SIZE; or batches, of inputs or of
-            (inputs, targets) or (inputs, targets, sample weights): a tf.data.Dataset, a keras.utils.PyDataset or whatever else can be iterated over.
+        data: an array, or for a model with several inputs a list or a dict of one each, which are cut into batches of BATCH_SIZE; a tuple of such inputs and
+            targets, and sample weights; or batches, of inputs or such tuples: a tf.data.Dataset, a keras.utils.PyDataset or whatever else can be iterated over.
 
     Raises:
-        ValueError: no batch at all, or a list of arrays of unequal numbers of examples.
+        ValueError: no batch at all, batches without an end, or a list of arrays of unequal numbers of examples.
     """
+    if isinstance(data, tuple):
+        data = keras.utils.unpack_x_y_sample_weight(data)[0]
+    endless = isinstance(data, tf.data.Dataset) and data.cardinality() == tf.data.INFINITE_CARDINALITY
+    if endless or (isinstance(data, keras.utils.PyDataset) and data.num_batches is None):
+        raise ValueError("`data` has no end; expected batches that do: for instance the first so many, by `take` of a tf.data.Dataset.")
     if isinstance(data, dict) or _is_array(data) or (isinstance(data, list) and all(map(_is_array, data))):
         lengths = [len(array) for array in tf.nest.flatten(data)]
         if len(set(lengths)) > 1:
             raise ValueError(
                 f"`data` is a list of arrays of {', '.join(map(str, lengths))} examples; expected equal numbers, as each is one of the model's inputs: "
-                "give batches as a tuple, a generator or a tf.data.Dataset."
+                "give batches as a generator or a tf.data.Dataset."
             )
         dataset = tf.data.Dataset.from_tensor_slices(tuple(data) if isinstance(data, list) else data).batch(BATCH_SIZE)
         found = (list(batch) if isinstance(batch, tuple) else batch for batch in dataset)

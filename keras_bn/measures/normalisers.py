@@ -61,13 +61,13 @@ def watched(model: keras.Model, watch: Callable = lambda inputs: None):
     def handle(layer, call, arguments):
         if layer not in normalisers:
             # A copy, as in inference a Dropout hands on its inputs as they are, and by then they would be taken for its outputs everywhere.
-            inputs, outputs = arguments["inputs"], tf.nest.map_structure(tf.identity, call())
+            inputs, outputs = next(iter(arguments.values())), tf.nest.map_structure(tf.identity, call())
             place = source(inputs)
             if isinstance(place, int) and (activation := _activation(layer)):
                 calls[place] = calls[place]._replace(activation=(activation, outputs))
             made_by[id(outputs)] = outputs, layer
             return outputs
-        inputs = arguments["inputs"]
+        inputs = next(iter(arguments.values()))
         if not tf.executing_eagerly() and tf.compat.v1.get_default_graph() is not around:
             raise ValueError(
                 f"{layer.name} is called within a loop or a function of its own; expected a call that its model makes itself: "

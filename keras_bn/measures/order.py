@@ -41,8 +41,8 @@ def stages(model: keras.Model, x) -> list[Stage]:
     owners, found, used = _owners(model), [], []
     for place in _by_first_use(model, x):
         variable = model.trainable_variables[place]
-        owner = owners[id(variable)]
         if variable.name in KERNELS:
+            owner = owners[id(variable)]
             if not found or found[-1].layer is not owner:
                 found.append(Stage(owner, f"{len(found) + 1:02d}_{kind(owner)}", [], frozenset(used)))
             found[-1].kernels.append(place)
@@ -88,7 +88,7 @@ def refuse(model: keras.Model, layers: Iterable[str | int] | Callable | None) ->
 
 def _owners(model):
     """The layer of each trainable variable, by its id: the innermost, as those come last."""
-    return {id(variable): layer for layer in probe.layers(model) for variable in layer.trainable_variables}
+    return {id(variable): layer for layer in (model, *probe.layers(model)) for variable in layer.trainable_variables}
 
 
 def _none(model):

@@ -18,8 +18,9 @@ def values(variables: Sequence[keras.Variable]) -> list[tf.Tensor]:
 
 
 def tensors(batch):
-    """The same structure of tensors; None stays None."""
-    return tf.nest.map_structure(lambda value: None if value is None else tf.convert_to_tensor(value), batch)
+    """The same structure of tensors; None, and tensors that are sparse or ragged, stay what they are."""
+    kept = tf.SparseTensor | tf.RaggedTensor | None
+    return tf.nest.map_structure(lambda value: value if isinstance(value, kept) else tf.convert_to_tensor(value), batch)
 
 
 def layers(model: keras.Model) -> list[keras.Layer]:
@@ -138,13 +139,15 @@ def intercepted(layers: Sequence[keras.Layer], handle: Callable):
 
         return call
 
+    own = {layer: vars(layer)["call"] for layer in layers if "call" in vars(layer)}  # Some have one that is not their class's.
     try:
         for layer in layers:
             object.__setattr__(layer, "call", around(layer))  # Not by Keras's own, which would take it for a part of the layer.
         yield
     finally:
         for layer in layers:
-            layer.__dict__.pop("call", None)
+            vars(layer).pop("call", None)
+            vars(layer).update({"call": own[layer]} if layer in own else {})
 
 
 def _scope():

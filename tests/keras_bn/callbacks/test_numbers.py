@@ -1,9 +1,12 @@
 """What the callbacks keep is what the measures say of the batch and the update of that step."""
 
+import copy
+
 import keras
 import numpy as np
 import pytest
 import trainings
+from tensorboard.backend.event_processing import event_accumulator, event_file_loader
 
 from keras_bn import callbacks, measures, summaries
 
@@ -124,7 +127,7 @@ def test_activation_statistics_are_of_the_weights_before_and_their_change_by_the
 
 def test_variance_shift_is_of_the_model_after_the_epoch(followed):
     model, _, (_, instrument, *_) = followed
-    shifts = measures.variance_shift(model, (trainings.X[:20], trainings.X[20:]))
+    shifts = measures.variance_shift(model, trainings.X)
     expected = {f"variance_shift/{quantity}/{shift.layer}": getattr(shift, quantity) for shift in shifts for quantity in ("ratio", "mean_shift")}
     assert_close(instrument.history[-1], 12, expected)
 
@@ -211,6 +214,48 @@ def test_what_is_logged_is_the_history(tmp_path):
             np.testing.assert_allclose(value, np.float32(expected[record["step"]][tag]), rtol=1e-6)
 
 
+def test_keras_s_own_callback_does_not_keep_it_from_being_logged(tmp_path):
+    instruments = [callbacks.InternalCovariateShift(str(tmp_path / "run"), every=1), callbacks.VarianceShift(trainings.X, str(tmp_path / "run"))]
+    trainings.trained("numpy", [keras.callbacks.TensorBoard(str(tmp_path / "keras"), update_freq=5), *instruments])
+    assert [record["step"] for record in summaries.read_scalars(tmp_path / "run")] == list(range(13))
+
+
+def test_a_new_training_is_logged_into_a_folder_that_has_one(tmp_path):
+    for _ in range(2):
+        instrument = callbacks.VarianceShift(trainings.X, str(tmp_path))
+        trainings.trained("numpy", [instrument])
+        keras.backend.clear_session()
+    accumulator = event_accumulator.EventAccumulator(str(tmp_path)).Reload()
+    assert [event.step for event in accumulator.Tensors("variance_shift/ratio/01_batch_normalization")][-2:] == [6, 12]
+    assert len(list(tmp_path.iterdir())) == 2
+    for path in tmp_path.iterdir():
+        assert {event.step for event in event_file_loader.EventFileLoader(str(path)).Load() if event.summary.value} == {6, 12}
+
+
+def test_the_learning_rate_is_that_of_the_step():
+    instrument = callbacks.LossLandscape(every=1, strict=True)
+    model = trainings.network()
+    model.compile(keras.optimizers.SGD(keras.optimizers.schedules.ExponentialDecay(0.1, 1, 0.5)), "sparse_categorical_crossentropy")
+    model.fit(trainings.X, trainings.Y, batch_size=trainings.BATCH, verbose=0, callbacks=[instrument])
+    for record in instrument.history:
+        rate = 0.1 * 0.5 ** record["step"]
+        assert min(abs(record["loss_landscape/grid_limit"] * rate * multiple - 1) for multiple in (0.5, 1, 2, 4)) < 1e-5
+
+
+@pytest.mark.parametrize("every", ["epoch", 3])
+def test_a_copy_measures_as_the_original(every):
+    instrument = copy.deepcopy(callbacks.LossLandscape(every=every))
+    trainings.trained("numpy", [instrument])
+    assert [record["step"] for record in instrument.history] == ([0, 6] if every == "epoch" else [0, 3, 6, 9])
+
+
+def test_updates_that_are_left_out_are_not_counted():
+    """Of gradients that are not finite; with half precision the first steps have such."""
+    instrument = callbacks.VarianceShift(trainings.X, every=3)
+    trainings.trained("half precision", [instrument])
+    assert [record["step"] for record in instrument.history] in ([3, 6, 9], [3, 6], [3])
+
+
 def test_resumed_training_goes_on_and_logs_nothing_twice(tmp_path):
     """Interrupted in the third epoch; what the interrupted epoch had logged is replaced."""
 
@@ -231,6 +276,17 @@ def test_resumed_training_goes_on_and_logs_nothing_twice(tmp_path):
     assert [record["step"] for record in resumed[0].history] == list(range(12, 24, 2))
     expected, got = (summaries.read_scalars(tmp_path / run) for run in ("whole", "run"))
     assert [set(record) for record in got] == [set(record) for record in expected]
+    for tag in set().union(*expected) - {"step"}:
+        for run in ("whole", "run"):
+            files = sorted((tmp_path / run).iterdir())
+            written = [
+                event.step
+                for path in files
+                for event in event_file_loader.EventFileLoader(str(path)).Load()
+                for value in event.summary.value
+                if value.tag == tag
+            ]
+            assert written == [record["step"] for record in expected if tag in record]
     for one, other in zip(expected, got):
         for tag, value in one.items():
             np.testing.assert_allclose(other[tag], value, rtol=1e-4, atol=1e-5, err_msg=tag)

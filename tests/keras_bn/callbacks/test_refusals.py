@@ -6,6 +6,7 @@ import re
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 import trainings
 
 import keras_bn
@@ -78,6 +79,29 @@ def test_a_model_that_cannot_be_measured_is_refused_before_the_first_step(case):
         model.build((None, 5))
     with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
         fit(model, callback())
+
+
+@pytest.mark.parametrize("callback", [callbacks.InternalCovariateShift, callbacks.LossLandscape, lambda: callbacks.VarianceShift(trainings.X)])
+def test_a_model_that_is_not_built_is_refused(callback):
+    model = compiled(keras.Sequential(trainings.network().layers, name="net"))
+    model.built = False
+    sentence = ", which is not built; expected a model that knows its weights: give it a keras.Input, or call its `build` before `fit`."
+    instrument = callback()
+    instrument.set_model(model)
+    with pytest.raises(ValueError, match=f"^{type(instrument).__name__} received net{re.escape(sentence)}$"):
+        instrument.on_train_begin()
+
+
+def test_data_without_an_end_are_refused():
+    data = tf.data.Dataset.from_tensor_slices(trainings.X).repeat().batch(4)
+    sentence = "`data` has no end; expected batches that do: for instance the first so many, by `take` of a tf.data.Dataset."
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        fit(compiled(trainings.network()), callbacks.VarianceShift(data))
+
+
+def test_a_batch_that_does_not_fit_the_model_is_refused_before_the_first_step():
+    with pytest.raises(ValueError, match=r"^InternalCovariateShift cannot evaluate its `batch`; expected \(x, y\) or \(x, y, sample_weight\): "):
+        fit(compiled(trainings.network()), callbacks.InternalCovariateShift(batch=(np.ones((4, 7)), np.ones(4))))
 
 
 @pytest.mark.parametrize("callback", [callbacks.VarianceShift, callbacks.ActivationStatistics])
@@ -163,9 +187,13 @@ def test_a_stand_in_that_was_not_used_is_taken_away():
         def on_train_batch_begin(self, batch, logs=None):
             raise RuntimeError("now")
 
-    model = compiled(trainings.network())
+    model, left = compiled(trainings.network()), callbacks.LossLandscape(every=1)
     with pytest.raises(RuntimeError, match="now"):
-        model.fit(trainings.X, trainings.Y, verbose=0, callbacks=[callbacks.LossLandscape(every=1), Failure()])
+        model.fit(trainings.X, trainings.Y, verbose=0, callbacks=[left, Failure()])
+    model.train_on_batch(trainings.X[:8], trainings.Y[:8])
+    with pytest.raises(RuntimeError, match="now"):
+        model.fit(trainings.X, trainings.Y, verbose=0, callbacks=[left, Failure()])
     instrument = callbacks.LossLandscape(every=4)
     fit(model, instrument)
-    assert [record["step"] for record in instrument.history] == [0, 4]
+    assert [record["step"] for record in instrument.history] == [4]
+    assert left.history == []

@@ -1,5 +1,6 @@
 """Definition 2.1 against NumPy in float64, on nets of every kind of model; and nothing of a model changes."""
 
+import keras
 import numpy as np
 import pytest
 from nets import KINDS, dense_oracle, prepared
@@ -44,3 +45,22 @@ def test_a_learning_rate_of_0_shifts_nothing(kind, inputs, rng):
     model, x, y, before, _, _ = prepared(kind, rng, inputs)
     for shift in internal_covariate_shift(model, before, before, x, y):
         assert shift[1:] == (0.0, 0.0, 1.0)
+
+
+def test_weights_of_the_model_s_own_belong_to_no_layer(inputs, rng):
+    class Scaled(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = keras.layers.Dense(3), keras.layers.Dense(2)
+            self.scale = self.add_weight(shape=(), initializer="ones", name="scale")
+
+        def call(self, x):
+            return self.second(self.scale * self.first(x))
+
+    model = Scaled()
+    model.compile("sgd", "mse")
+    x, y = inputs((6, 4)), inputs((6, 2))
+    model(x)
+    before = [rng.normal(size=variable.shape).astype("float32") for variable in model.trainable_variables]
+    shifts = internal_covariate_shift(model, before, [2 * value for value in before], x, y)
+    assert [(shift.layer, shift.l2 > 0) for shift in shifts] == [("01_dense", False), ("02_dense", True)]

@@ -42,7 +42,7 @@ DATA = {
     "array": lambda x: x,
     "tensor": tf.constant,
     "generator": lambda x: iter(batches_of(x)),
-    "tuple of batches": lambda x: tuple(batches_of(x)),
+    "inputs and targets": lambda x: (x, x + 10),
     "generator with targets": lambda x: ((batch, batch[:, :2]) for batch in batches_of(x)),
     "dataset": lambda x: tf.data.Dataset.from_tensor_slices((x, x)).batch(5),
 }
