@@ -29,7 +29,7 @@ TEST_SHIFT, TEST_VARIANCES, TEST_LANDSCAPE, TEST_ACTIVATIONS = (
     f"tests/keras_bn/measures/test_{name}.py" for name in ("covariate_shift", "variance_shift", "loss_landscape", "activations")
 )
 TRAIN_BATCH, UPDATES = (f"keras_bn/callbacks/{name}.py" for name in ("train_batch", "update_instrument"))
-TEST_NUMBERS, TEST_IDENTITY, TEST_CALLBACK_REFUSALS = (f"tests/keras_bn/callbacks/test_{name}.py" for name in ("numbers", "bit_identity", "refusals"))
+TEST_NUMBERS, TEST_IDENTITY, TEST_CALLBACK_REFUSALS = (f"tests/keras_bn/callbacks/test_{name}.py" for name in ("numbers", "bit_identity", "callback_refusals"))
 
 # name: (file, right, wrong, the tests each of which must fail)
 MUTANTS = {
