@@ -454,8 +454,8 @@ MUTANTS = {
     ),
     "state after the step": (
         TRAIN_BATCH,
-        "self._take(Update(step, before, probe.values(model.trainable_variables), state, x, y, sample_weight))",
-        "self._take(Update(step, before, probe.values(model.trainable_variables), probe.values(model.non_trainable_variables), x, y, sample_weight))",
+        "Update(step, before, after, state, rate,",
+        "Update(step, before, after, probe.values(model.non_trainable_variables), rate,",
         [f"{TEST_NUMBERS}::test_dropout_masks_are_those_of_the_step"],
     ),
     "batch of its own shape": (
@@ -466,8 +466,8 @@ MUTANTS = {
     ),
     "stand-in left in place": (
         TRAIN_BATCH,
-        "        self._model.train_function = self.train_function\n        logs = None",
-        "        logs = None",
+        "        self._model.train_function = self.train_function\n        if not isinstance",
+        "        if not isinstance",
         [f"{TEST_NUMBERS}::test_schedules"],
     ),
     "accumulation measured at every batch": (
