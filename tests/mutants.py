@@ -470,11 +470,11 @@ MUTANTS = {
         "        if not isinstance",
         [f"{TEST_NUMBERS}::test_schedules"],
     ),
-    "accumulation measured at every batch": (
+    "updates that were not made are measured": (
         TRAIN_BATCH,
         "if step_of(model) != step:",
         "if True:",
-        [f"{TEST_NUMBERS}::test_accumulated_gradients_are_measured_at_the_update"],
+        [f"{TEST_IDENTITY}::test_training_is_the_same"],
     ),
     "updates left out are forgotten": (
         UPDATES,
