@@ -37,7 +37,7 @@ def drawn(title: str, rows: list[str], steps: list[int], values: np.ndarray, col
     drawing = figure.Figure(figsize=(6, 1.4 + 0.22 * len(rows)), dpi=100, layout="constrained")
     axes = drawing.subplots()
     axes.set_facecolor("0.8")
-    picture = axes.imshow(shown, aspect="auto", interpolation="nearest", cmap="viridis" if colours.lowest != -1 else "RdBu", norm=scale)
+    picture = axes.imshow(shown, aspect="auto", interpolation="nearest", cmap="RdBu" if lowest == -highest else "viridis", norm=scale)
     axes.set_yticks(range(len(rows)), rows, fontsize=8)
     places = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), 9)).round().astype(int))
     axes.set_xticks(places, [steps[place] for place in places], fontsize=8)

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_bn import summaries
 from keras_bn.callbacks import instrument, train_batch
@@ -57,13 +56,9 @@ class ActivationStatistics(UpdateInstrument):
         """By a first evaluation, as only that tells whether model and data go together; it is traced for all that follow."""
         instrument.refuse_own_train_step(self, self.model)
         self._names = normalisers.found(self.model)
-        weights, state = (probe.values(variables) for variables in (self.model.trainable_variables, self.model.non_trainable_variables))
         with instrument.refusing(self, "data", f"a batch for {self.model.name}, such as `fit` takes"):
             self._batch = probe.tensors(keras.utils.unpack_x_y_sample_weight(self.data))
-            self._compiled(weights, state, *self._batch, self._scale())
-
-    def _scale(self):
-        return self.model.optimizer.scale_loss(tf.constant(1.0))
+            self._compiled(*probe.snapshot(self.model), *self._batch, self._scale())
 
     def _measure(self, update: train_batch.Update):
         # The same function for both, though the gradients of the second are not used: a trace more would take longer than many of those.

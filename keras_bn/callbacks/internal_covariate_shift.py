@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable
 
 import keras
-import tensorflow as tf
 
 from keras_bn import summaries
 from keras_bn.callbacks import instrument, train_batch
@@ -80,8 +79,7 @@ class InternalCovariateShift(UpdateInstrument):
         if self._compiled is None:
             self._stages = order.chosen(order.stages(self.model, x), self.layers)
             self._compiled = covariate_shift.compiled(self.model, self._stages)
-        scale = self.model.optimizer.scale_loss(tf.constant(1.0))
-        rows = self._compiled(update.before, update.after, update.state, x, y, sample_weight, scale)
+        rows = self._compiled(update.before, update.after, update.state, x, y, sample_weight, self._scale())
         scalars, descriptions = {}, {}
         for stage, shift in zip(self._stages, covariate_shift.told(self._stages, rows)):
             for quantity in ("l2", "relative", "cosine"):

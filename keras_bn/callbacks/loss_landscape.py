@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import tensorflow as tf
 
 from keras_bn import summaries
 from keras_bn.callbacks import instrument, train_batch
@@ -63,8 +62,7 @@ class LossLandscape(UpdateInstrument):
             sizes, names = update.learning_rate * np.asarray(MULTIPLES), [f"{multiple:g}lr" for multiple in MULTIPLES]
         else:
             sizes, names = self.step_sizes, [f"{size:g}" for size in self.step_sizes]
-        scale = self.model.optimizer.scale_loss(tf.constant(1.0))
-        computed = self._compiled(update.before, update.state, update.x, update.y, update.sample_weight, sizes, scale)
+        computed = self._compiled(update.before, update.state, update.x, update.y, update.sample_weight, sizes, self._scale())
         found = told(sizes, computed)
         changes = found.gradient_changes
         scalars = {

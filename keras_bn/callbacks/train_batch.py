@@ -108,7 +108,7 @@ class _StandIn:
         alone = _iterator_of(batch, iterator, model.distribute_strategy)
         if not self._is_due(step):
             return self.train_function(alone)
-        before, state = probe.values(model.trainable_variables), probe.values(model.non_trainable_variables)
+        before, state = probe.snapshot(model)
         rate = float(keras.ops.convert_to_numpy(innermost(model.optimizer).learning_rate))
         logs = self.train_function(alone)
         if step_of(model) != step:  # Else gradients are being accumulated, or were not finite.

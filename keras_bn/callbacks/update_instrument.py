@@ -1,5 +1,7 @@
 """A callback that measures at updates, with the very batch and the weights before and after."""
 
+import tensorflow as tf
+
 from keras_bn.callbacks import instrument, schedule, train_batch
 
 
@@ -39,6 +41,10 @@ class UpdateInstrument(instrument.Instrument):
             self._clock.read()  # What is due may have been left out for the same reason, and is due again.
         else:
             self._clock.executed()
+
+    def _scale(self):
+        """By what the optimizer has the loss multiplied, so that half precision does not lose its gradients."""
+        return self.model.optimizer.scale_loss(tf.constant(1.0))
 
     def _is_due(self, step):
         return schedule.is_due(self.every, step, self._epoch_begins)

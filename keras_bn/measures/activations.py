@@ -90,7 +90,7 @@ def activation_statistics(model: keras.Model, x, y=None, sample_weight=None) -> 
         ('01_batch_normalization', [2.0, 3.0], [1.35, 3.0, 3.55], 0.5)
     """
     x, y, sample_weight = probe.tensors((x, y, sample_weight))
-    weights, state = (probe.values(variables) for variables in (model.trainable_variables, model.non_trainable_variables))
+    weights, state = probe.snapshot(model)
     measure = compiled(model)
     return told(model, measure(weights, state, x, y, sample_weight), measure.layers)
 

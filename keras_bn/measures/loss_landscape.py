@@ -65,7 +65,7 @@ def loss_landscape(model: keras.Model, x, y, step_sizes: Sequence[float], sample
         (4.0, 8.0, [0.16, 1.44], [8.0, 8.0])
     """
     x, y, sample_weight = probe.tensors((x, y, sample_weight))
-    weights, state = (probe.values(variables) for variables in (model.trainable_variables, model.non_trainable_variables))
+    weights, state = probe.snapshot(model)
     return told(step_sizes, compiled(model)(weights, state, x, y, sample_weight, refused_or_array(step_sizes)))
 
 

@@ -17,6 +17,11 @@ def values(variables: Sequence[keras.Variable]) -> list[tf.Tensor]:
     return [tf.identity(tf.convert_to_tensor(variable)) for variable in variables]
 
 
+def snapshot(model: keras.Model) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+    """(weights, state) as of `outputs`: copies of what the model's trainable and its other variables hold now."""
+    return values(model.trainable_variables), values(model.non_trainable_variables)
+
+
 def tensors(batch):
     """The same structure of tensors; None, and tensors that are sparse or ragged, stay what they are."""
     kept = tf.SparseTensor | tf.RaggedTensor | None

@@ -89,8 +89,7 @@ class Measure:
         self._moments_of_batch(next(iter(batches.inputs(data))))
 
     def _moments_of_batch(self, x):
-        weights, state = (probe.values(variables) for variables in (self._model.trainable_variables, self._model.non_trainable_variables))
-        return self._moments(weights, state, probe.tensors(x))
+        return self._moments(*probe.snapshot(self._model), probe.tensors(x))
 
     def _moments_of(self, weights, state, x):
         with normalisers.watched(self._model) as calls:

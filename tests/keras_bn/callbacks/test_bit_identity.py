@@ -30,7 +30,7 @@ def test_training_is_the_same(mode, strategy, tmp_path):
     assert instruments[1].history[-1]["step"] == updates
 
 
-def test_nothing_is_traced_for_steps_that_are_measured(tmp_path):
+def test_nothing_is_traced_for_steps_that_are_measured():
     traces = []
 
     class Telling(keras.layers.Layer):

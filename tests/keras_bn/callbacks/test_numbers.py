@@ -172,7 +172,7 @@ def test_the_batch_of_replicas_is_that_of_all(strategy):
         assert_close(record, record["step"], by_tags(shifts))
 
 
-def test_a_fixed_batch(tmp_path):
+def test_a_fixed_batch():
     x, y = trainings.X[:20], trainings.Y[:20]
     snapshots, instrument = Snapshots(), callbacks.InternalCovariateShift(every=4, batch=(x, y), layers=["dense_1", 3])
     model, _ = trainings.trained("numpy", [snapshots, instrument], dropout=WITHOUT_DROPOUT)

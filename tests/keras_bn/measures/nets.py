@@ -17,6 +17,11 @@ def dense_oracle(weights, x, y, decay=0.0):
     return np.mean((h @ weights[6] + weights[7] - y) ** 2) + decay * sum((kernel**2).sum() for kernel in kernels)
 
 
+def gradient_to(place, loss, weights, earlier):
+    """Of a NumPy loss to the weight at that place, by central differences; those in front of it are `earlier`."""
+    return reference.numerical_gradient(lambda value: loss([*earlier[:place], value, *weights[place + 1 :]]), weights[place])
+
+
 def layers_of(decay=0.0):
     def regularizer():
         return keras.regularizers.L2(decay) if decay else None
@@ -64,7 +69,7 @@ KINDS = {"sequential": sequential, "functional": functional, "nested": nested, "
 
 
 def prepared(kind, rng, inputs, decay=0.0):
-    """(model, x, y, before, after, the places of its weights in the order in which they compute)."""
+    """(model, x, y, before, after, the places of its weights in the order in which they compute). The model's weights are `before`."""
     layers = layers_of(decay)
     model = kind(layers)
     x, y = inputs((12, 5)), rng.normal(1, 2, (12, 2)).astype("float32")
@@ -74,5 +79,7 @@ def prepared(kind, rng, inputs, decay=0.0):
     computing = [variable for layer in layers for variable in layer.trainable_variables]
     order = [next(place for place, own in enumerate(model.trainable_variables) if own is variable) for variable in computing]
     before = [rng.normal(0.5, 0.7, variable.shape) for variable in model.trainable_variables]
+    for variable, value in zip(model.trainable_variables, before):
+        variable.assign(value)
     after = [value + rng.normal(0, 0.3, value.shape) for value in before]
     return model, x, y, before, after, order

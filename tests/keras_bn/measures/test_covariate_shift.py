@@ -3,9 +3,8 @@
 import keras
 import numpy as np
 import pytest
-from nets import KINDS, dense_oracle, prepared
+from nets import dense_oracle, gradient_to, prepared
 
-import reference
 from keras_bn.measures import internal_covariate_shift
 
 
@@ -13,20 +12,10 @@ def shift_by_the_definition(loss, weights, after, kernels):
     """(l2, relative, cosine) of each of the `kernels`, places in `weights` in the order of computing, by central differences of a NumPy loss."""
     found = []
     for place in kernels:
-        one, other = (_gradient(loss, weights, earlier, place) for earlier in (weights, after))
+        one, other = (gradient_to(place, loss, weights, earlier) for earlier in (weights, after))
         l2 = np.linalg.norm(one - other)
         found.append((l2, l2 / np.linalg.norm(one), (one * other).sum() / np.linalg.norm(one) / np.linalg.norm(other)))
     return found
-
-
-def _gradient(loss, weights, earlier, place):
-    """To the weight at that place, those in front of it being `earlier`."""
-    return reference.numerical_gradient(lambda kernel: loss([*earlier[:place], kernel, *weights[place + 1 :]]), weights[place])
-
-
-@pytest.fixture(params=KINDS)
-def kind(request):
-    return KINDS[request.param]
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.05])

@@ -4,24 +4,16 @@ import re
 
 import numpy as np
 import pytest
-from nets import KINDS, dense_oracle, prepared
+from nets import KINDS, dense_oracle, gradient_to, prepared
 
-import reference
 from keras_bn.measures import loss_landscape
 
 STEP_SIZES = [0.05, 0.2, 0.4]
 
 
-@pytest.fixture(params=KINDS)
-def kind(request):
-    return KINDS[request.param]
-
-
 @pytest.mark.parametrize("decay", [0.0, 0.05])
 def test_equals_numpy(kind, decay, inputs, rng):
     model, x, y, weights, _, order = prepared(kind, rng, inputs, decay)
-    for variable, value in zip(model.trainable_variables, weights):
-        variable.assign(value)
     found = loss_landscape(model, x, y, STEP_SIZES)
     weights = [weights[place] for place in order]
 
@@ -29,10 +21,7 @@ def test_equals_numpy(kind, decay, inputs, rng):
         return dense_oracle(weights, x.astype("float64"), y, decay)
 
     def gradient(weights):
-        def to(place):
-            return reference.numerical_gradient(lambda value: loss([*weights[:place], value, *weights[place + 1 :]]), weights[place])
-
-        return [to(place) for place in range(len(weights))]
+        return [gradient_to(place, loss, weights, earlier=weights) for place in range(len(weights))]
 
     def norm(values):
         return np.sqrt(sum((value**2).sum() for value in values))
