@@ -36,20 +36,28 @@ def batch_norm(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, axis: int, epsil
     far = tf.square(mean) > FAR**2 * (variance + epsilon)
     count = tf.size(x) // tf.size(gamma)
 
-    def again():
-        where = centred.centre(tf.cast(x4, tf.float32), None, [0, 1, 2] if data_format == "NHWC" else [0, 2, 3])
-        # Of the far channels only: from inputs that lie close together around it a mean is taken without rounding, from others it would not be.
-        shift = tf.where(tf.reshape(far, tf.shape(where.mean)), tf.cast(tf.cast(where.mean, x.dtype), tf.float32), 0.0)
-        less = x4 - tf.cast(shift, x.dtype)
-        left, variance = tf.reshape((where.shift - shift) + where.error, [-1]), tf.reshape(where.variance, [-1])
-        y = tf.raw_ops.FusedBatchNormV3(x=less, mean=left, variance=variance, is_training=False, **arguments).y
-        return less, tf.reshape(shift, [-1]), y, left, variance
-
     redone = tf.reduce_any(far) | (count > MANY)
-    used, shift, y, mean, variance = tf.cond(redone, again, lambda: (x4, tf.zeros_like(mean), first.y, mean, variance))
+    chosen = tf.cond(redone, lambda: _again(x4, gamma, beta, far, epsilon, data_format), lambda: (x4, tf.zeros_like(mean), first.y, mean, variance))
+    # Who differentiates twice would have zeros sent back through all of that.
+    used, shift, y, mean, variance = (tf.stop_gradient(value) for value in chosen)
     saved = used, mean, variance, reserved
     mean, variance = (tf.where(count > 0, value, 0.0) for value in (shift + mean, variance))
     return _restored(y, x, axis), (tf.cast(count, tf.float32), mean, variance), saved
+
+
+# Not inlined, as it is rarely needed: else its operations, many times those of all the rest, would be in every graph to be optimised, once a layer.
+@tf.function(autograph=False, experimental_attributes={"_noinline": True})
+def _again(x4, gamma, beta, far, epsilon, data_format):
+    """(inputs less a shift, the shift, y, the mean of those, their variance), by moments that are right wherever the inputs lie."""
+    where = centred.centre(tf.cast(x4, tf.float32), None, [0, 1, 2] if data_format == "NHWC" else [0, 2, 3])
+    # Of the far channels only: from inputs that lie close together around it a mean is taken without rounding, from others it would not be.
+    shift = tf.where(tf.reshape(far, tf.shape(where.mean)), tf.cast(tf.cast(where.mean, x4.dtype), tf.float32), 0.0)
+    less = x4 - tf.cast(shift, x4.dtype)
+    left, variance = tf.reshape((where.shift - shift) + where.error, [-1]), tf.reshape(where.variance, [-1])
+    y = tf.raw_ops.FusedBatchNormV3(
+        x=less, scale=gamma, offset=beta, mean=left, variance=variance, epsilon=epsilon, data_format=data_format, is_training=False
+    ).y
+    return less, tf.reshape(shift, [-1]), y, left, variance
 
 
 def gradient(gamma: tf.Tensor, dy: tf.Tensor, saved: tuple, axis: int, epsilon: float):
