@@ -1,16 +1,17 @@
 """What does measuring cost? Each callback alone, and all together, beside the same training unmeasured.
 
-Trains VGG with keras_bn.BatchNormalization (`recipes.models.vgg`) on random images by `model.fit`. A training is as many steps as the interval, one of which is
-measured; the contestants train in turns in one process, and the slowdown is the time of a training by that of the unmeasured one in the same repetition, shown
-as median (lower to upper quartile). VarianceShift looks at --images images. Nothing is logged to a file. Apart from that:
+Trains VGG (`recipes.models.vgg`) or Keras's ResNet-50 of 53 convolutions, with keras_bn.BatchNormalization, on random images by `model.fit`. A training is as
+many steps as the interval, one of which is measured; the contestants train in turns in one process, and the slowdown is the time of a training by that of the
+unmeasured one in the same repetition, shown as median (lower to upper quartile). VarianceShift looks at --images images. Nothing is logged to a file. Apart
+from that:
 
-* train steps per measurement: (measured - unmeasured training) / unmeasured step, at the interval 4;
-* by hand: the internal covariate shift as one would write it down: weights swapped by `assign`, one eager gradient a layer; in train steps;
+* train steps per measurement: (measured - unmeasured training) / unmeasured step, at the first of the intervals;
+* by_hand: the internal covariate shift as one would write it down: weights swapped by `assign`, one eager gradient a layer; in train steps;
 * first: seconds that the first measurement takes longer than a later one, for tracing and TensorFlow's optimisation of the graph, once a model;
 * memory: the peak of a process that measures, by that of one that only trains, what TensorFlow itself takes before included.
 
     python -m benchmarks.instruments                                      VGG-16 of quarter width, batches of 128: some 20 minutes on 2 cores
-    python -m benchmarks.instruments --intervals=4 --depth=11             how it grows with depth
+    python -m benchmarks.instruments --intervals=4 --net=vgg11            how it grows with depth
     python -m benchmarks.instruments --intervals=4 --batch_size=512       and with the batch
 """
 
@@ -24,21 +25,24 @@ from absl import app, flags
 from benchmarks import program, timing
 from recipes import quiet
 
-INTERVALS = (1, 4, 16, 64, 256)
+NEVER = "never"
+INTERVALS = ("1", "4", "16", "64", "256", NEVER)
 PLAIN, ALL = "unmeasured", "all together"
-INSTRUMENTS = ("InternalCovariateShift", "VarianceShift", "LossLandscape", "ActivationStatistics")
+BY_HAND = "by_hand"
+INSTRUMENTS = ("InternalCovariateShift", "VarianceShift", "LossLandscape", "ActivationStatistics", BY_HAND)
 IMAGE_SHAPE, CLASSES = (32, 32, 3), 10
 SHORTEST = 4  # Steps of a training; where the interval is smaller, more of them are measured.
+UNMEASURED_STEPS = 64  # Of those in which nothing is ever due.
 
 
 def define_flags():
     """Called where this is the program only: recipes have flags of the same names, and a process may import both."""
-    flags.DEFINE_enum("depth", "16", ("11", "13", "16", "19"), "Weight layers of VGG.")
-    flags.DEFINE_float("width", 0.25, "Multiplies the number of filters and dense units; 1 is the paper's net.", lower_bound=1e-6)
+    flags.DEFINE_enum("net", "vgg16", ("vgg11", "vgg13", "vgg16", "vgg19", "resnet50"), "What is trained.")
+    flags.DEFINE_float("width", 0.25, "Multiplies the number of filters and dense units of VGG; 1 is the paper's net.", lower_bound=1e-6)
     flags.DEFINE_integer("batch_size", 128, "Images of 32 by 32 pixels a step.", lower_bound=1)
     flags.DEFINE_integer("images", 512, "Images that VarianceShift looks at.", lower_bound=1)
     program.define_choices("instruments", INSTRUMENTS, "What is measured.")
-    program.define_choices("intervals", tuple(map(str, INTERVALS)), "Steps from one measurement to the next.")
+    program.define_choices("intervals", INTERVALS, "Steps from one measurement to the next; never: callbacks that have nothing to do.")
     flags.adopt_module_key_flags(program)
 
 
@@ -50,8 +54,6 @@ class Training:
         import numpy as np
         import tensorflow as tf
 
-        from recipes import models
-
         self.settings = settings
         keras.utils.set_random_seed(0)
         rng = np.random.default_rng(0)
@@ -60,8 +62,7 @@ class Training:
         self.labels = rng.integers(CLASSES, size=len(self.images))
         self.batch = tf.constant(self.images[:batch]), tf.constant(self.labels[:batch])
         self.looked_at = self.images[: settings["images"]]
-        arguments = dict(width=settings["width"], kernel_initializer="he_normal", weight_decay=0, dropout=0.5, batch_norm=True)
-        self.model = models.vgg(int(settings["depth"]), IMAGE_SHAPE, CLASSES, **arguments)[0]
+        self.model = _net(settings)
         self.model.compile(keras.optimizers.SGD(1e-3, momentum=0.9), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
 
     def instruments(self, name, every):
@@ -74,7 +75,7 @@ class Training:
             "LossLandscape": lambda: callbacks.LossLandscape(every=every, strict=True),
             "ActivationStatistics": lambda: callbacks.ActivationStatistics(self.batch, every=every, strict=True),
         }
-        return [made[kind]() for kind in self.settings["instruments"] if name in (kind, ALL)]
+        return [made[kind]() for kind in _callbacks(self.settings) if name in (kind, ALL)]
 
     def fit(self, steps, instruments):
         import tensorflow as tf
@@ -84,29 +85,53 @@ class Training:
         self.model.fit(data, verbose=0, shuffle=False, callbacks=instruments)
 
 
+def _net(settings):
+    import keras
+
+    import keras_bn
+    from recipes import models
+
+    if settings["net"] == "resnet50":
+
+        def with_ours(layer):
+            kind = keras_bn.BatchNormalization if type(layer) is keras.layers.BatchNormalization else type(layer)
+            return kind.from_config(layer.get_config())
+
+        theirs = keras.applications.ResNet50(weights=None, input_shape=IMAGE_SHAPE, classes=CLASSES, classifier_activation=None)
+        return keras.models.clone_model(theirs, clone_function=with_ours)
+    arguments = dict(width=settings["width"], kernel_initializer="he_normal", weight_decay=0, dropout=0.5, batch_norm=True)
+    return models.vgg(int(settings["net"].removeprefix("vgg")), IMAGE_SHAPE, CLASSES, **arguments)[0]
+
+
 def contestants(settings):
-    """Those that measure: each instrument, and where there are several all together."""
-    chosen = settings["instruments"]
+    """Those that measure: each callback, and where there are several all together."""
+    chosen = _callbacks(settings)
     return [*chosen, *([ALL] if len(chosen) > 1 else [])]
+
+
+def _callbacks(settings):
+    return [name for name in settings["instruments"] if name != BY_HAND]
 
 
 def slowdowns(training, interval, settings):
     """One comparison, as the JSON file has it: the times of all contestants at this interval."""
-    steps = max(interval, SHORTEST)
+    steps = UNMEASURED_STEPS if interval == NEVER else max(int(interval), SHORTEST)
     names = [PLAIN, *contestants(settings)]
-    kept = {name: training.instruments(name, interval) for name in names}
+    kept = {name: training.instruments(name, (lambda step: False) if interval == NEVER else int(interval)) for name in names}
     times = timing.interleaved({name: lambda name=name: training.fit(steps, kept[name]) for name in names}, settings["repetitions"], settings["seconds"])
     step = [time / steps for time in times[PLAIN]]
-    measurements = steps / interval
-    return {
+    found = {
         "interval": interval,
         "repetitions": len(times[PLAIN]),
         "step_milliseconds": timing.summary([1000 * time for time in step]),
         "slowdown": {name: timing.ratios(times[name], times[PLAIN]) for name in names[1:]},
-        "steps_per_measurement": {
-            name: timing.summary([(one - plain) / measurements / each for one, plain, each in zip(times[name], times[PLAIN], step)]) for name in names[1:]
-        },
     }
+    if interval != NEVER:
+        found["steps_per_measurement"] = {
+            name: timing.summary([(one - plain) / (steps / int(interval)) / each for one, plain, each in zip(times[name], times[PLAIN], step)])
+            for name in names[1:]
+        }
+    return found
 
 
 def firsts(settings):
@@ -171,34 +196,39 @@ def table(comparisons):
     """Comparisons in Markdown, a row for each contestant."""
     from tabulate import tabulate
 
-    rows = [
-        {
-            "slowdown": name,
-            **{f"every {each['interval']}": program.shown(each["slowdown"][name], 2) for each in comparisons},
-            "steps a measurement": program.shown(comparisons[0]["steps_per_measurement"][name], 1),
-        }
-        for name in comparisons[0]["slowdown"]
-    ]
+    def row(name):
+        cells = {"slowdown": name}
+        for each in comparisons:
+            cells[each["interval"] if each["interval"] == NEVER else f"every {each['interval']}"] = program.shown(each["slowdown"][name], 2)
+        if "steps_per_measurement" in comparisons[0]:
+            cells["steps a measurement"] = program.shown(comparisons[0]["steps_per_measurement"][name], 1)
+        return cells
+
+    rows = [row(name) for name in comparisons[0]["slowdown"]]
     return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
 
 
 def conduct(settings, about, save):
     from recipes import machine
 
-    net = f"VGG-{settings['depth']} at width {settings['width']:g}, batches of {settings['batch_size']}"
+    width = "" if settings["net"] == "resnet50" else f" at width {settings['width']:g}"
+    net = f"{settings['net']}{width}, batches of {settings['batch_size']}"
     print(f"{net}; {machine.device(about)}; TensorFlow {about['tensorflow']}, Keras {about['keras']}", flush=True)
     found = {"peak_mebibytes": peaks(settings)}
     save(found)
     found["first_seconds"] = firsts(settings)
     save(found)
     training = Training(settings)
-    found["by_hand_steps"] = by_hand(training, settings)
+    if BY_HAND in settings["instruments"]:
+        found["by_hand_steps"] = by_hand(training, settings)
     found["comparisons"] = []
-    for interval in map(int, settings["intervals"]):
+    for interval in settings["intervals"]:
         found["comparisons"].append(slowdowns(training, interval, settings))
         save(found)
     print("", table(found["comparisons"]), sep="\n\n")
-    print(f"\nInternal covariate shift by hand: {program.shown(found['by_hand_steps'], 1)} train steps a measurement.")
+    print()
+    if "by_hand_steps" in found:
+        print(f"Internal covariate shift by hand: {program.shown(found['by_hand_steps'], 1)} train steps a measurement.")
     print("First measurement, seconds more than a later one: " + ", ".join(f"{name} {value:.1f}" for name, value in found["first_seconds"].items()) + ".")
     plain = found["peak_mebibytes"][PLAIN]
     print("Peak memory by that of training: " + ", ".join(f"{name} {value / plain:.2f}" for name, value in found["peak_mebibytes"].items()) + ".")

@@ -112,8 +112,8 @@ MUTANTS = {
     "the kernel's mean taken as it is": (FUSED, "FAR = 8.0", "FAR = 1e30", [f"{TEST_PATHS}::test_variance_stays_right_far_from_zero"]),
     "near channels shifted in half precision": (
         FUSED,
-        "tf.where(tf.reshape(far, tf.shape(where.mean)), tf.cast(tf.cast(where.mean, x.dtype), tf.float32), 0.0)",
-        "tf.cast(tf.cast(where.mean, x.dtype), tf.float32)",
+        "tf.where(tf.reshape(far, tf.shape(where.mean)), tf.cast(tf.cast(where.mean, x4.dtype), tf.float32), 0.0)",
+        "tf.cast(tf.cast(where.mean, x4.dtype), tf.float32)",
         [f"{TEST_PATHS}::test_half_precision_equals_the_oracle"],
     ),
     "rows that are left over not summed": (CENTRED, "(staged, rows[whole:]))", "(staged,))", [f"{TEST_FUNCTIONAL}::test_moments_equal_the_oracle"]),

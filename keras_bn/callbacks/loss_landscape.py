@@ -8,7 +8,7 @@ from keras_bn import summaries
 from keras_bn.callbacks import instrument, train_batch
 from keras_bn.callbacks.update_instrument import UpdateInstrument
 from keras_bn.heatmap import Colours
-from keras_bn.measures.loss_landscape import compiled, refused_or_array, told
+from keras_bn.measures.loss_landscape import compiled, measured, refused_or_array
 
 MULTIPLES = (0.5, 1.0, 2.0, 4.0)  # Of the learning rate: Santurkar et al. 2018, sec. 3.2, for its VGG.
 
@@ -62,8 +62,7 @@ class LossLandscape(UpdateInstrument):
             sizes, names = update.learning_rate * np.asarray(MULTIPLES), [f"{multiple:g}lr" for multiple in MULTIPLES]
         else:
             sizes, names = self.step_sizes, [f"{size:g}" for size in self.step_sizes]
-        computed = self._compiled(update.before, update.state, update.x, update.y, update.sample_weight, sizes, self._scale())
-        found = told(sizes, computed)
+        found = measured(self._compiled, update.before, update.state, update.x, update.y, update.sample_weight, sizes, self._scale())
         changes = found.gradient_changes
         scalars = {
             "loss": found.loss,

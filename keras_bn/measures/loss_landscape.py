@@ -66,7 +66,7 @@ def loss_landscape(model: keras.Model, x, y, step_sizes: Sequence[float], sample
     """
     x, y, sample_weight = probe.tensors((x, y, sample_weight))
     weights, state = probe.snapshot(model)
-    return told(step_sizes, compiled(model)(weights, state, x, y, sample_weight, refused_or_array(step_sizes)))
+    return measured(compiled(model), weights, state, x, y, sample_weight, refused_or_array(step_sizes))
 
 
 def refused_or_array(step_sizes: Sequence[float]) -> np.ndarray:
@@ -78,35 +78,32 @@ def refused_or_array(step_sizes: Sequence[float]) -> np.ndarray:
 
 
 def compiled(model: keras.Model) -> Callable:
-    """A `tf.function` of (weights, state, x, y, sample_weight, step_sizes, scale=1), returning (loss, ||g||**2, losses, squares of gradient_changes)."""
+    """A `tf.function` of (weights, gradients, step_size, state, x, y, sample_weight, scale), returning what there is at weights - step_size * gradients:
+
+    the loss, its gradients, and the square of what those differ by from `gradients`.
+    """
     places = range(len(model.trainable_variables))
 
     @tf.function(autograph=False, reduce_retracing=True)
-    def measure(weights, state, x, y, sample_weight, step_sizes, scale=1.0):
-        def at(weights):
-            return probe.gradients(model, weights, state, x, y, sample_weight, places, scale)
+    def along(weights, gradients, step_size, state, x, y, sample_weight, scale):
+        moved = [weight - tf.cast(step_size, weight.dtype) * gradient for weight, gradient in zip(weights, gradients)]
+        loss, there = probe.gradients(model, moved, state, x, y, sample_weight, places, scale)
+        changes = [tf.reduce_sum(tf.square(tf.cast(one - other, tf.float64))) for one, other in zip(gradients, there)]
+        return tf.cast(loss, tf.float64), there, tf.add_n(changes)
 
-        loss, gradients = at(weights)
-
-        def along(step_size):
-            moved = [weight - tf.cast(step_size, weight.dtype) * gradient for weight, gradient in zip(weights, gradients)]
-            there, changed = at(moved)
-            return tf.cast(there, tf.float64), _squared_norm([one - other for one, other in zip(gradients, changed)])
-
-        # One after the other, so that no more memory is taken than by one of them.
-        losses, changes = tf.map_fn(along, tf.cast(step_sizes, tf.float64), fn_output_signature=(tf.float64, tf.float64), parallel_iterations=1)
-        return tf.cast(loss, tf.float64), _squared_norm(gradients), losses, changes
-
-    return measure
+    return along
 
 
-def told(step_sizes: Sequence[float], computed) -> LossLandscape:
-    """What `compiled` computed, as plain numbers."""
-    loss, norm, losses, changes = (value.numpy() for value in computed)
-    step_sizes, norm, changes = np.asarray(step_sizes, "float64"), np.sqrt(norm), np.sqrt(changes)
+def measured(along: Callable, weights, state, x, y, sample_weight, step_sizes: Sequence[float], scale=1.0) -> LossLandscape:
+    """`loss_landscape` by what `compiled` returned, at weights and a state that are given; scale: as of `probe.gradients`."""
+
+    def at(gradients, step_size):
+        return along(weights, gradients, tf.constant(step_size, tf.float64), state, x, y, sample_weight, tf.convert_to_tensor(scale))
+
+    # From 0 to the gradient is how long it is; so nothing else has to be traced for where it begins.
+    loss, gradients, norm = at([tf.zeros_like(weight) for weight in weights], 0.0)
+    step_sizes, norm = np.asarray(step_sizes, "float64"), np.sqrt(norm)
+    losses, changes = np.transpose([(there.numpy(), change.numpy()) for there, _, change in (at(gradients, size) for size in step_sizes)])
+    changes = np.sqrt(changes)
     with np.errstate(divide="ignore", invalid="ignore"):
         return LossLandscape(float(loss), float(norm), step_sizes, losses, changes, changes / (step_sizes * norm))
-
-
-def _squared_norm(gradients):
-    return tf.add_n([tf.reduce_sum(tf.square(tf.cast(gradient, tf.float64))) for gradient in gradients])

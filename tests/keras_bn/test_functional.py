@@ -8,12 +8,12 @@ import reference
 from keras_bn import functional
 
 SHAPES = [((16, 5), -1), ((6, 7, 4), -1), ((6, 4, 7), 1), ((4, 6, 5, 3), -1), ((4, 3, 6, 5), 1), ((3, 4, 5, 2, 3), -1), ((5, 16), 0)]
+IN_EACH_DTYPE = [*((*each, "float32") for each in SHAPES), *((*each, "float64") for each in SHAPES[3:5])]
 # Rounding of sums of up to about 400 float32 values of size 10, relative to results of size 1; float64 has 9 digits more.
 TOLERANCE = {"float32": dict(rtol=2e-5, atol=2e-5), "float64": dict(rtol=1e-12, atol=1e-12)}
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(("shape", "axis"), SHAPES)
+@pytest.mark.parametrize(("shape", "axis", "dtype"), IN_EACH_DTYPE)
 def test_moments_equal_the_oracle(shape, axis, dtype, inputs, execution):
     x = inputs(shape, axis, dtype)
     count, mean, variance = execution(lambda x: functional.moments(x, axis))(tf.constant(x))
@@ -67,8 +67,7 @@ def test_half_precision_is_accumulated_in_float32(dtype, inputs, execution):
     np.testing.assert_allclose(variance, expected_variance, rtol=5e-5)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(("shape", "axis"), SHAPES)
+@pytest.mark.parametrize(("shape", "axis", "dtype"), IN_EACH_DTYPE)
 def test_training_form_and_its_gradient_equal_the_oracle(shape, axis, dtype, inputs, rng, execution):
     x = inputs(shape, axis, dtype)
     channels = shape[axis]
@@ -89,8 +88,7 @@ def test_training_form_and_its_gradient_equal_the_oracle(shape, axis, dtype, inp
         np.testing.assert_allclose(gradient, expected, rtol=TOLERANCE[dtype]["rtol"], atol=TOLERANCE[dtype]["atol"] * 5)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(("shape", "axis"), SHAPES)
+@pytest.mark.parametrize(("shape", "axis", "dtype"), IN_EACH_DTYPE)
 def test_inference_form_equals_the_oracle(shape, axis, dtype, inputs, rng, execution):
     x = inputs(shape, axis, dtype)
     channels = shape[axis]

@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 import pytest
-from nets import dense_oracle, gradient_to, prepared
+from nets import KINDS, dense_oracle, gradient_to, prepared
 
-from keras_bn.measures import internal_covariate_shift
+from keras_bn.measures import covariate_shift, internal_covariate_shift
 
 
 def shift_by_the_definition(loss, weights, after, kernels):
@@ -28,6 +28,15 @@ def test_equals_the_definition(kind, decay, inputs, rng):
     np.testing.assert_allclose([shift[1:] for shift in got], expected, rtol=2e-4, atol=2e-5)
     assert got[0][1:] == (0.0, 0.0, 1.0)
     assert min(shift.relative for shift in got[1:]) > 0.05  # It is no test of zeros.
+
+
+def test_a_deep_net_is_measured_without_a_graph_alike(inputs, rng, monkeypatch):
+    model, x, y, before, after, _ = prepared(KINDS["nested"], rng, inputs, decay=0.05)
+    graph = internal_covariate_shift(model, before, after, x, y)
+    monkeypatch.setattr(covariate_shift, "LARGEST", 0)
+    for shift, same in zip(graph, internal_covariate_shift(model, before, after, x, y), strict=True):
+        assert shift.layer == same.layer
+        np.testing.assert_allclose(same[1:], shift[1:], rtol=1e-4, atol=1e-5)
 
 
 def test_a_learning_rate_of_0_shifts_nothing(kind, inputs, rng):
