@@ -7,7 +7,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_bn import functional
 from keras_bn.measures import normalisers, probe
 
 PERCENTILES = (15, 50, 85)  # Ioffe & Szegedy 2015, fig. 1b, c.
@@ -151,7 +150,7 @@ def _of_call(call):
     axis = call.layer.axis
     found = {}
     for name, values in (("inputs", call.inputs), ("outputs", call.outputs)):
-        _, found[f"{name}_mean"], found[f"{name}_variance"] = functional.moments(values, axis, call.mask)
+        _, found[f"{name}_mean"], found[f"{name}_variance"] = normalisers.moments(values, axis, call.mask)
         found[f"{name}_sample"] = _sample(values, axis)
     if call.activation is not None:
         kind, outputs = call.activation

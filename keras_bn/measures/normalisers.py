@@ -7,6 +7,7 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
+from keras_bn import functional
 from keras_bn.measures import order, probe
 
 _DROPOUTS = ("Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "GaussianDropout", "UniformDropout")
@@ -86,6 +87,13 @@ def watched(model: keras.Model, watch: Callable = lambda inputs: None):
 
     with probe.intercepted([layer for layer in probe.layers(model) if is_watched(layer)], handle):
         yield calls
+
+
+# Not inlined, so that what layers of one shape have in common is traced and optimised once.
+@tf.function(autograph=False, experimental_attributes={"_noinline": True})
+def moments(values: tf.Tensor, axis: int, mask: tf.Tensor | None) -> functional.Moments:
+    """`functional.moments`."""
+    return functional.moments(values, axis, mask)
 
 
 def _noise(layer):

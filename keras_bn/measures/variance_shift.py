@@ -100,7 +100,7 @@ class Measure:
 
     @staticmethod
     def _of_call(call):
-        moments = functional.moments(call.inputs, call.layer.axis, call.mask)
+        moments = normalisers.moments(call.inputs, call.layer.axis, call.mask)
         return functional.Moments(*(tf.cast(value, tf.float64) for value in moments))
 
     @staticmethod
