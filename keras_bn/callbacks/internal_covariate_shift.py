@@ -23,6 +23,9 @@ class InternalCovariateShift(UpdateInstrument):
     execution, those executions are made step by step in which one is due. Under a `tf.distribute` strategy the batch is that of all replicas together, so that
     the batch statistics are, too. Dropout masks are those of the step where its function is not compiled by XLA, which draws others.
 
+    A measurement takes one pass from each layer on, so its time and its graph grow with the square of the depth. Nets deeper than some 25 layers with a kernel
+    are measured without a graph: nothing is traced, but a measurement takes more than twice as long. Choose `layers`, or measure more rarely.
+
     Args:
         log_dir: TensorBoard's run to write into, or None: numbers are kept in `history` only. Instruments may share one; Keras's own callback wants another.
         every: number of optimizer steps, "epoch" (the first update of each), or a function of the step that says whether it is due.

@@ -86,15 +86,21 @@ def test_a_layer_that_is_called_twice_is_one(inputs):
 
 @pytest.mark.parametrize(
     "dropout",
-    [keras.layers.Dropout(0.5), keras.layers.Dropout(0.1), keras.layers.GaussianDropout(0.3), keras.layers.SpatialDropout1D(0.3), keras_bn.UniformDropout(0.5)],
+    [
+        keras.layers.Dropout(0.5, seed=1),
+        keras.layers.Dropout(0.1, seed=1),
+        keras.layers.GaussianDropout(0.3, seed=1),
+        keras.layers.SpatialDropout1D(0.3, seed=1),
+        keras_bn.UniformDropout(0.5, seed=1),
+    ],
     ids=lambda layer: layer.name,
 )
 def test_the_prediction_for_dropout_is_what_it_does(dropout, rng):
-    x = (np.maximum(rng.normal(size=(20_000, 2, 3)), 0) * [1, 2, 3] + [0, 1, 0]).astype("float32")
+    x = (np.maximum(rng.normal(size=(80_000, 2, 3)), 0) * [1, 2, 3] + [0, 1, 0]).astype("float32")
     model = keras.Sequential([keras.Input((2, 3)), keras.layers.ReLU(), dropout, keras_bn.BatchNormalization()])
     [shift] = variance_shift(model, x)
     seen = reference.moments(dropout(x, training=True).numpy())[1]
-    np.testing.assert_allclose(shift.predicted_variance, seen, rtol=0.03)  # 40,000 values a channel, and fewer masks.
+    np.testing.assert_allclose(shift.predicted_variance, seen, rtol=0.03)  # 160,000 values a channel, whose variance has a standard error below 1 %.
     assert (np.abs(shift.variance / seen - 1) > 0.04).any()  # It is no test of nothing.
     np.testing.assert_allclose(shift.predicted_ratio, either_way(shift.variance.mean() / shift.predicted_variance.mean()))
 
