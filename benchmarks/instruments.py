@@ -22,27 +22,30 @@ import time
 
 from absl import app, flags
 
-from benchmarks import program, timing
+from benchmarks import networks, program, timing
 from recipes import quiet
 
-NEVER = "never"
-INTERVALS = ("1", "4", "16", "64", "256", NEVER)
+NEVER, DEFAULT = "never", "default"
+INTERVALS = ("1", "4", "16", "64", "256", NEVER, DEFAULT)
 PLAIN, ALL = "unmeasured", "all together"
 BY_HAND = "by_hand"
 INSTRUMENTS = ("InternalCovariateShift", "VarianceShift", "LossLandscape", "ActivationStatistics", BY_HAND)
-IMAGE_SHAPE, CLASSES = (32, 32, 3), 10
-SHORTEST = 4  # Steps of a training; where the interval is smaller, more of them are measured.
+RESNET = "resnet50"
+SHORTEST = 8  # Steps of a training; where the interval is smaller, more of them are measured.
 UNMEASURED_STEPS = 64  # Of those in which nothing is ever due.
+EPOCH_STEPS = 500  # Of those at the callbacks' own schedules: whole numbers of each, 5 covariate shifts and activations, 2 landscapes, and 1 variance shift.
 
 
 def define_flags():
     """Called where this is the program only: recipes have flags of the same names, and a process may import both."""
-    flags.DEFINE_enum("net", "vgg16", ("vgg11", "vgg13", "vgg16", "vgg19", "resnet50"), "What is trained.")
+    flags.DEFINE_enum("net", "vgg16", ("vgg11", "vgg13", "vgg16", "vgg19", RESNET), "What is trained.")
     flags.DEFINE_float("width", 0.25, "Multiplies the number of filters and dense units of VGG; 1 is the paper's net.", lower_bound=1e-6)
     flags.DEFINE_integer("batch_size", 128, "Images of 32 by 32 pixels a step.", lower_bound=1)
     flags.DEFINE_integer("images", 512, "Images that VarianceShift looks at.", lower_bound=1)
     program.define_choices("instruments", INSTRUMENTS, "What is measured.")
-    program.define_choices("intervals", INTERVALS, "Steps from one measurement to the next; never: callbacks that have nothing to do.")
+    program.define_choices(
+        "intervals", INTERVALS, "Steps from one measurement to the next; never: callbacks that have nothing to do; default: as they come, all together only."
+    )
     flags.adopt_module_key_flags(program)
 
 
@@ -58,24 +61,20 @@ class Training:
         keras.utils.set_random_seed(0)
         rng = np.random.default_rng(0)
         batch = settings["batch_size"]
-        self.images = rng.standard_normal((max(batch, settings["images"]), *IMAGE_SHAPE), np.float32)
-        self.labels = rng.integers(CLASSES, size=len(self.images))
+        self.images = rng.standard_normal((max(batch, settings["images"]), *networks.IMAGE_SHAPE), np.float32)
+        self.labels = rng.integers(networks.CLASSES, size=len(self.images))
         self.batch = tf.constant(self.images[:batch]), tf.constant(self.labels[:batch])
         self.looked_at = self.images[: settings["images"]]
         self.model = _net(settings)
         self.model.compile(keras.optimizers.SGD(1e-3, momentum=0.9), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
 
-    def instruments(self, name, every):
-        """The callbacks of a contestant, to be kept for all its trainings."""
+    def instruments(self, name, **schedule):
+        """The callbacks of a contestant, to be kept for all its trainings; schedule: `every`, or nothing for their own."""
         from keras_bn import callbacks
 
-        made = {
-            "InternalCovariateShift": lambda: callbacks.InternalCovariateShift(every=every, strict=True),
-            "VarianceShift": lambda: callbacks.VarianceShift(self.looked_at, every=every, strict=True),
-            "LossLandscape": lambda: callbacks.LossLandscape(every=every, strict=True),
-            "ActivationStatistics": lambda: callbacks.ActivationStatistics(self.batch, every=every, strict=True),
-        }
-        return [made[kind]() for kind in _callbacks(self.settings) if name in (kind, ALL)]
+        data = {"VarianceShift": (self.looked_at,), "ActivationStatistics": (self.batch,)}
+        chosen = [kind for kind in _callbacks(self.settings) if name in (kind, ALL)]
+        return [getattr(callbacks, kind)(*data.get(kind, ()), strict=True, **schedule) for kind in chosen]
 
     def fit(self, steps, instruments):
         import tensorflow as tf
@@ -86,21 +85,9 @@ class Training:
 
 
 def _net(settings):
-    import keras
-
-    import keras_bn
-    from recipes import models
-
-    if settings["net"] == "resnet50":
-
-        def with_ours(layer):
-            kind = keras_bn.BatchNormalization if type(layer) is keras.layers.BatchNormalization else type(layer)
-            return kind.from_config(layer.get_config())
-
-        theirs = keras.applications.ResNet50(weights=None, input_shape=IMAGE_SHAPE, classes=CLASSES, classifier_activation=None)
-        return keras.models.clone_model(theirs, clone_function=with_ours)
-    arguments = dict(width=settings["width"], kernel_initializer="he_normal", weight_decay=0, dropout=0.5, batch_norm=True)
-    return models.vgg(int(settings["net"].removeprefix("vgg")), IMAGE_SHAPE, CLASSES, **arguments)[0]
+    if settings["net"] == RESNET:
+        return networks.resnet50()
+    return networks.vgg(int(settings["net"].removeprefix("vgg")), settings["width"], batch_norm=True)
 
 
 def contestants(settings):
@@ -115,21 +102,29 @@ def _callbacks(settings):
 
 def slowdowns(training, interval, settings):
     """One comparison, as the JSON file has it: the times of all contestants at this interval."""
-    steps = UNMEASURED_STEPS if interval == NEVER else max(int(interval), SHORTEST)
-    names = [PLAIN, *contestants(settings)]
-    kept = {name: training.instruments(name, (lambda step: False) if interval == NEVER else int(interval)) for name in names}
-    times = timing.interleaved({name: lambda name=name: training.fit(steps, kept[name]) for name in names}, settings["repetitions"], settings["seconds"])
+    names, schedule = [PLAIN, *contestants(settings)], {}
+    if interval == DEFAULT:
+        names, steps, measurements = [PLAIN, names[-1]], EPOCH_STEPS, None
+    elif interval == NEVER:
+        steps, measurements, schedule["every"] = UNMEASURED_STEPS, None, lambda step: False
+    else:
+        schedule["every"] = int(interval)
+        steps = max(schedule["every"], SHORTEST)
+        measurements = steps // schedule["every"]
+    kept = {name: training.instruments(name, **schedule) for name in names}
+    trainings = {name: lambda name=name: training.fit(steps, kept[name]) for name in names}
+    times = timing.interleaved(trainings, settings["repetitions"], settings["seconds"], warm_up=1, settling=0)
     step = [time / steps for time in times[PLAIN]]
     found = {
         "interval": interval,
-        "repetitions": len(times[PLAIN]),
+        "steps": steps,
+        "repetitions": len(step),
         "step_milliseconds": timing.summary([1000 * time for time in step]),
         "slowdown": {name: timing.ratios(times[name], times[PLAIN]) for name in names[1:]},
     }
-    if interval != NEVER:
+    if measurements:
         found["steps_per_measurement"] = {
-            name: timing.summary([(one - plain) / (steps / int(interval)) / each for one, plain, each in zip(times[name], times[PLAIN], step)])
-            for name in names[1:]
+            name: timing.summary([(one - plain) / measurements / each for one, plain, each in zip(times[name], times[PLAIN], step)]) for name in names[1:]
         }
     return found
 
@@ -140,7 +135,7 @@ def firsts(settings):
     for name in contestants(settings):
         training = Training(settings)
         training.fit(2, [])
-        instruments, times = training.instruments(name, 1), []
+        instruments, times = training.instruments(name, every=1), []
         for _ in range(3):
             begin = time.perf_counter()
             training.fit(1, instruments)
@@ -188,7 +183,7 @@ def _peak(settings, name):
     with quiet.importing():
         import tensorflow  # noqa: F401
     training = Training(settings)
-    training.fit(4, training.instruments(name, 2))
+    training.fit(4, training.instruments(name, every=2))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -199,19 +194,20 @@ def table(comparisons):
     def row(name):
         cells = {"slowdown": name}
         for each in comparisons:
-            cells[each["interval"] if each["interval"] == NEVER else f"every {each['interval']}"] = program.shown(each["slowdown"][name], 2)
+            interval = each["interval"] if each["interval"] in (NEVER, DEFAULT) else f"every {each['interval']}"
+            cells[interval] = program.shown(each["slowdown"].get(name), 2)
         if "steps_per_measurement" in comparisons[0]:
             cells["steps a measurement"] = program.shown(comparisons[0]["steps_per_measurement"][name], 1)
         return cells
 
-    rows = [row(name) for name in comparisons[0]["slowdown"]]
+    rows = [row(name) for name in dict.fromkeys(name for each in comparisons for name in each["slowdown"])]
     return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
 
 
 def conduct(settings, about, save):
     from recipes import machine
 
-    width = "" if settings["net"] == "resnet50" else f" at width {settings['width']:g}"
+    width = "" if settings["net"] == RESNET else f" at width {settings['width']:g}"
     net = f"{settings['net']}{width}, batches of {settings['batch_size']}"
     print(f"{net}; {machine.device(about)}; TensorFlow {about['tensorflow']}, Keras {about['keras']}", flush=True)
     found = {"peak_mebibytes": peaks(settings)}

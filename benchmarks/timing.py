@@ -10,24 +10,26 @@ WARM_UP = 3
 FEWEST = 5  # Repetitions that are made however long they take.
 
 
-def interleaved(contestants, repetitions, budget, clock=time.perf_counter):
+def interleaved(contestants, repetitions, budget, warm_up=WARM_UP, settling=1, clock=time.perf_counter):
     """The times of each contestant, repetition by repetition, so that whatever else the machine does strikes all of them alike.
 
-    First each is called WARM_UP times, for what is traced, compiled or allocated once. In every repetition each has its turn, in an order drawn anew: one call
-    that does not count, after which caches and threads are no longer those of the contestant before, and one that does. Garbage is collected between the
+    First each is called some times, for what is traced, compiled or allocated once. In every repetition each has its turn, in an order drawn anew: calls
+    that do not count, after which caches and threads are no longer those of the contestant before, and one that does. Garbage is collected between the
     repetitions only.
 
     Args:
         contestants: dict, from a name to a function without arguments that returns when its work is done.
         repetitions: how many, at least 2.
         budget: seconds after which no further repetition begins, unless fewer than FEWEST are made.
+        warm_up: calls of each before the first repetition, at least 1.
+        settling: calls in each turn that do not count. Where one call is long by itself, none is needed.
         clock: seconds.
 
     Returns:
         dict, from the name to the list of its times in seconds. Times at the same place are of the same repetition.
     """
     for call in contestants.values():
-        for _ in range(WARM_UP):
+        for _ in range(warm_up):
             call()
     order, times = list(contestants), {name: [] for name in contestants}
     draw = random.Random(0)
@@ -42,7 +44,8 @@ def interleaved(contestants, repetitions, budget, clock=time.perf_counter):
                 break
             draw.shuffle(order)
             for name in order:
-                contestants[name]()
+                for _ in range(settling):
+                    contestants[name]()
                 begin = clock()
                 contestants[name]()
                 times[name].append(clock() - begin)

@@ -11,11 +11,10 @@ overheads are shown as median (lower to upper quartile). The nets with batch nor
 
 from absl import app, flags
 
-from benchmarks import program, timing
+from benchmarks import networks, program, timing
 
 PLAIN, KERAS, OURS = "plain", "keras", "keras_bn"
 TRAINING, INFERENCE = "train step", "inference"
-IMAGE_SHAPE, CLASSES = (32, 32, 3), 10
 LEARNING_RATE, MOMENTUM = 1e-3, 0.9
 
 
@@ -32,14 +31,10 @@ def nets(settings):
     """The three models, compiled, by contestant."""
     import keras
 
-    from recipes import models
+    import keras_bn
 
-    def vgg(batch_norm):
-        arguments = dict(width=settings["width"], kernel_initializer="he_normal", weight_decay=0, dropout=0.5)
-        return models.vgg(int(settings["depth"]), IMAGE_SHAPE, CLASSES, **arguments, batch_norm=batch_norm)[0]
-
-    ours = vgg(batch_norm=True)
-    found = {PLAIN: vgg(batch_norm=False), KERAS: with_keras_layers(ours), OURS: ours}
+    plain, ours = (networks.vgg(int(settings["depth"]), settings["width"], batch_norm) for batch_norm in (False, True))
+    found = {PLAIN: plain, KERAS: networks.exchanged(ours, keras_bn.BatchNormalization, keras.layers.BatchNormalization), OURS: ours}
     for model in found.values():
         model.compile(
             optimizer=keras.optimizers.SGD(LEARNING_RATE, momentum=MOMENTUM),
@@ -49,29 +44,14 @@ def nets(settings):
     return found
 
 
-def with_keras_layers(model):
-    """The same model with the same weights, each keras_bn.BatchNormalization in it a keras.layers.BatchNormalization."""
-    import keras
-
-    import keras_bn
-
-    def kept_or_exchanged(layer):
-        kind = keras.layers.BatchNormalization if isinstance(layer, keras_bn.BatchNormalization) else type(layer)
-        return kind.from_config(layer.get_config())
-
-    clone = keras.models.clone_model(model, clone_function=kept_or_exchanged)
-    clone.set_weights(model.get_weights())
-    return clone
-
-
 def measured(what, models, settings):
     """One comparison, as the JSON file has it: `milliseconds` of each net, `overhead_percent` of the two with batch normalisation and how they compare."""
     import numpy as np
     import tensorflow as tf
 
     rng = np.random.default_rng(0)
-    images = tf.constant(rng.standard_normal((settings["batch_size"], *IMAGE_SHAPE), np.float32))
-    labels = tf.constant(rng.integers(CLASSES, size=settings["batch_size"]))
+    images = tf.constant(rng.standard_normal((settings["batch_size"], *networks.IMAGE_SHAPE), np.float32))
+    labels = tf.constant(rng.integers(networks.CLASSES, size=settings["batch_size"]))
 
     def contestant(model):
         # Both return NumPy arrays, so that the work is done then.

@@ -33,9 +33,13 @@ def _as_os_error():
         raise OSError(f"event file not written: {error.message.splitlines()[0]}") from error
 
 
-def _always_recorded():
-    """Keras's TensorBoard callback leaves word that nothing be recorded on most steps, by whomever."""
-    return tf.summary.record_if(True)
+@contextlib.contextmanager
+def _recorded_by(writer):
+    """Within it, summaries are that writer's; at its end they are flushed, so that they are there to be looked at."""
+    # Keras's TensorBoard callback leaves word that nothing be recorded on most steps, by whomever.
+    with tf.summary.record_if(True), writer.as_default():
+        yield
+    writer.flush()
 
 
 def _place(tag):
@@ -85,7 +89,7 @@ class Log:
         """
         if any(self._last.get(tag, -1) >= step for tag in measured.scalars):
             return
-        with _always_recorded(), self._writer.as_default():
+        with _recorded_by(self._writer):
             if self._laid_out != self._announced:
                 self._laid_out = list(self._announced)
                 tf.summary.experimental.write_raw_pb(dashboard.layout(self._laid_out), step=step)
@@ -93,7 +97,6 @@ class Log:
                 tf.summary.scalar(tag, value, step=step, description=measured.descriptions.get(tag))
             for tag, values in measured.histograms.items():
                 tf.summary.histogram(tag, values, step=step)
-        self._writer.flush()
 
     @_as_os_error()
     def draw(self, tag: str, records: list[dict], colours: heatmap.Colours) -> None:
@@ -111,9 +114,8 @@ class Log:
             steps = [record["step"] for record in records]
             values = np.array([[record.get(row, np.nan) for record in records] for row in rows], "float64")
             picture = heatmap.drawn(tag, [row.removeprefix(f"{tag}/") for row in rows], steps, values, colours)
-            with _always_recorded(), self._writer.as_default():
+            with _recorded_by(self._writer):
                 tf.summary.image(tag, tf.io.decode_png(picture)[tf.newaxis], step=steps[-1])
-            self._writer.flush()
 
 
 @_as_os_error()
@@ -141,10 +143,9 @@ def write_scalars(writer: tf.summary.SummaryWriter, step: int, values: dict[str,
         >>> read_scalars(log_dir)
         [{'step': 10, 'accuracy': 0.5}]
     """
-    with _always_recorded(), writer.as_default():
+    with _recorded_by(writer):
         for tag, value in values.items():
             tf.summary.scalar(tag, value, step=step)
-    writer.flush()
 
 
 @_as_os_error()
@@ -155,9 +156,8 @@ def write_hparams(writer: tf.summary.SummaryWriter, hparams: dict[str, bool | in
         writer: from `writer`; its folder is one row of the dashboard, its scalars are the row's metrics.
         hparams: dict, name to bool, int, float or str.
     """
-    with _always_recorded(), writer.as_default():
+    with _recorded_by(writer):
         hparams_api.hparams(hparams)
-    writer.flush()
 
 
 @_as_os_error()

@@ -54,7 +54,7 @@ class ActivationStatistics(UpdateInstrument):
 
     def _refuse(self):
         """By a first evaluation, as only that tells whether model and data go together; it is traced for all that follow."""
-        instrument.refuse_own_train_step(self, self.model)
+        super()._refuse()
         self._names = normalisers.found(self.model)
         with instrument.refusing(self, "data", f"a batch for {self.model.name}, such as `fit` takes"):
             self._batch = probe.tensors(keras.utils.unpack_x_y_sample_weight(self.data))

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from keras_bn import summaries
-from keras_bn.callbacks import train_batch
+from keras_bn.callbacks import schedule, train_batch
 from keras_bn.heatmap import Colours
 
 
@@ -20,14 +20,17 @@ class Instrument(keras.callbacks.Callback):
 
     Args:
         log_dir: TensorBoard's run to write into, or None.
+        every: as of `schedule.is_due`.
         strict: whether a measurement that fails ends the training, instead of being recorded and warned of, once.
     """
 
     name: str
     heatmap: Colours
 
-    def __init__(self, log_dir, strict):
+    def __init__(self, log_dir, every, strict):
         super().__init__()
+        schedule.refuse(every)
+        self.every = every
         self.history = []
         self.strict = strict
         self._log_dir, self._log, self._warned, self._prepared_for = log_dir, None, False, []
@@ -42,16 +45,19 @@ class Instrument(keras.callbacks.Callback):
             )
         model = [self.model, self.model.optimizer, getattr(self.model, "_compile_loss", None), *self.model.trainable_variables]
         if len(model) != len(self._prepared_for) or any(one is not other for one, other in zip(model, self._prepared_for)):
-            self._prepare()
             if self._prepared_for[:1] != model[:1]:
                 self._of_this_model = len(self.history)
+            self._prepared_for = []  # What is refused is refused again.
+            self._prepare()
+            self._refuse()
             self._prepared_for = model
-        self._refuse()
         if self._log_dir is not None:
             self._log = summaries.Log.open(self._log_dir)
             self._log.announce(self.name)
 
     def on_epoch_begin(self, epoch, logs=None):
+        # Anew, as other callbacks may have restored an optimizer, and the last execution of an epoch may have been shorter.
+        self._clock = train_batch.Clock(self.model)
         # Only now, as other callbacks may have restored an optimizer when the training began.
         if self._log is not None and train_batch.step_of(self.model) == 0:
             self._log.begin_anew()

@@ -70,18 +70,21 @@ class InternalCovariateShift(UpdateInstrument):
         self._compiled = None
 
     def _refuse(self):
-        instrument.refuse_own_train_step(self, self.model)
+        super()._refuse()
         order.refuse(self.model, self.layers)
         if not isinstance(self.batch, str):
             with instrument.refusing(self, "batch", "(x, y) or (x, y, sample_weight)"):
-                order.stages(self.model, probe.tensors(self.batch[0]))
+                self._compile(probe.tensors(self.batch[0]))
+
+    def _compile(self, x):
+        if self._compiled is None:
+            self._stages = order.chosen(order.stages(self.model, x), self.layers)
+            self._compiled = covariate_shift.compiled(self.model, self._stages)
 
     def _measure(self, update: train_batch.Update):
         batch = (update.x, update.y, update.sample_weight) if isinstance(self.batch, str) else probe.tensors(self.batch)
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
-        if self._compiled is None:
-            self._stages = order.chosen(order.stages(self.model, x), self.layers)
-            self._compiled = covariate_shift.compiled(self.model, self._stages)
+        self._compile(x)
         rows = self._compiled(update.before, update.after, update.state, x, y, sample_weight, self._scale())
         scalars, descriptions = {}, {}
         for stage, shift in zip(self._stages, covariate_shift.told(self._stages, rows)):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from keras_bn import summaries
-from keras_bn.callbacks import instrument, train_batch
+from keras_bn.callbacks import train_batch
 from keras_bn.callbacks.update_instrument import UpdateInstrument
 from keras_bn.heatmap import Colours
 from keras_bn.measures.loss_landscape import compiled, measured, refused_or_array
@@ -24,8 +24,8 @@ class LossLandscape(UpdateInstrument):
         log_dir, strict: as of `InternalCovariateShift`; and so are its batches, updates and dropout masks.
         every: number of optimizer steps, "epoch" (the first update of each), or a function of the step that says whether it is due.
         step_sizes: positive; or None: 0.5, 1, 2 and 4 times the learning rate of the step. For optimizers other than plain SGD, whose steps are not along the
-            gradient, the learning rate says little about the size of a step: give them. While it is 0 there are none, and what is
-            divided by them is NaN or infinite.
+            gradient, the learning rate says little about the size of a step: give them. While it is 0 there are none, and what is divided by them is NaN or
+            infinite.
 
     Attributes:
         history: one dict a measurement: "step", and one float a tag.
@@ -53,9 +53,6 @@ class LossLandscape(UpdateInstrument):
 
     def _prepare(self):
         self._compiled = compiled(self.model)
-
-    def _refuse(self):
-        instrument.refuse_own_train_step(self, self.model)
 
     def _measure(self, update: train_batch.Update):
         if self.step_sizes is None:

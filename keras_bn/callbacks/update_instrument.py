@@ -14,19 +14,12 @@ class UpdateInstrument(instrument.Instrument):
     """
 
     def __init__(self, log_dir, every, strict):
-        super().__init__(log_dir, strict)
-        schedule.refuse(every)
-        self.every, self._epoch_begins = every, False
-
-    def on_train_begin(self, logs=None):
-        super().on_train_begin(logs)
-        self._clock = train_batch.Clock(self.model)
+        super().__init__(log_dir, every, strict)
+        self._epoch_begins = False
 
     def on_epoch_begin(self, epoch, logs=None):
         super().on_epoch_begin(epoch, logs)
         self._epoch_begins = True
-        # Other callbacks may have restored an optimizer, and the last execution of an epoch may have been shorter.
-        self._clock = train_batch.Clock(self.model)
 
     def on_train_batch_begin(self, batch, logs=None):
         self._followed = False
@@ -41,6 +34,9 @@ class UpdateInstrument(instrument.Instrument):
             self._clock.read()  # What is due may have been left out for the same reason, and is due again.
         else:
             self._clock.executed()
+
+    def _refuse(self):
+        instrument.refuse_own_train_step(self, self.model)
 
     def _scale(self):
         """By what the optimizer has the loss multiplied, so that half precision does not lose its gradients."""

@@ -43,14 +43,8 @@ class VarianceShift(instrument.Instrument):
     heatmap = Colours("ratio", logarithmic=True, lowest=1)
 
     def __init__(self, data, log_dir=None, every: int | str | Callable = schedule.EPOCH, strict: bool = False):
-        super().__init__(log_dir, strict)
+        super().__init__(log_dir, every, strict)
         self.data = data
-        schedule.refuse(every)
-        self.every = every
-
-    def on_epoch_begin(self, epoch, logs=None):
-        super().on_epoch_begin(epoch, logs)
-        self._clock = train_batch.Clock(self.model)
 
     def on_train_batch_begin(self, batch, logs=None):
         if self.every != schedule.EPOCH:

@@ -94,16 +94,15 @@ def compiled(model: keras.Model) -> Callable:
     return along
 
 
-def measured(along: Callable, weights, state, x, y, sample_weight, step_sizes: Sequence[float], scale=1.0) -> LossLandscape:
-    """`loss_landscape` by what `compiled` returned, at weights and a state that are given; scale: as of `probe.gradients`."""
+def measured(along: Callable, weights, state, x, y, sample_weight, step_sizes: np.ndarray, scale=1.0) -> LossLandscape:
+    """`loss_landscape` by what `compiled` returned, at weights and a state that are given; step_sizes: float64; scale: as of `probe.gradients`."""
 
     def at(gradients, step_size):
         return along(weights, gradients, tf.constant(step_size, tf.float64), state, x, y, sample_weight, tf.convert_to_tensor(scale))
 
     # From 0 to the gradient is how long it is; so nothing else has to be traced for where it begins.
     loss, gradients, norm = at([tf.zeros_like(weight) for weight in weights], 0.0)
-    step_sizes, norm = np.asarray(step_sizes, "float64"), np.sqrt(norm)
     losses, changes = np.transpose([(there.numpy(), change.numpy()) for there, _, change in (at(gradients, size) for size in step_sizes)])
-    changes = np.sqrt(changes)
+    norm, changes = np.sqrt(norm), np.sqrt(changes)
     with np.errstate(divide="ignore", invalid="ignore"):
         return LossLandscape(float(loss), float(norm), step_sizes, losses, changes, changes / (step_sizes * norm))

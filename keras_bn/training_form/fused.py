@@ -28,9 +28,10 @@ def batch_norm(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, axis: int, epsil
         saved: for `gradient`.
     """
     x4, data_format = _in_four_dimensions(x, axis)
-    arguments = dict(scale=gamma, offset=beta, epsilon=epsilon, data_format=data_format)
     nothing = tf.zeros([0])
-    first = tf.raw_ops.FusedBatchNormV3(x=x4, mean=nothing, variance=nothing, is_training=True, **arguments)
+    first = tf.raw_ops.FusedBatchNormV3(
+        x=x4, scale=gamma, offset=beta, mean=nothing, variance=nothing, epsilon=epsilon, data_format=data_format, is_training=True
+    )
     # What it reserves for its gradient is the mean and the variance with divisor N; `batch_variance` has N - 1.
     mean, variance, reserved = first.reserve_space_1, first.reserve_space_2, first.reserve_space_3
     far = tf.square(mean) > FAR**2 * (variance + epsilon)

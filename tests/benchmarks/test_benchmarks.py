@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from absl import flags
 
-from benchmarks import layer, train_step
+from benchmarks import layer, networks, train_step
 from keras_bn import BatchNormalization
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -138,5 +138,5 @@ def test_the_net_of_keras_differs_in_the_class_of_its_layers_only():
     assert [kind.__name__ for kind in kinds[1]] == [kind.__name__ for kind in kinds[2]]
     assert BatchNormalization not in kinds[1]
     assert kinds[2].count(BatchNormalization) == 8
-    x = np.random.default_rng(0).normal(size=(2, *train_step.IMAGE_SHAPE)).astype("float32")
+    x = np.random.default_rng(0).normal(size=(2, *networks.IMAGE_SHAPE)).astype("float32")
     np.testing.assert_allclose(models["keras"](x), models["keras_bn"](x), rtol=1e-3, atol=1e-5)

@@ -43,8 +43,15 @@ def test_each_repetition_times_every_contestant_once_undisturbed_by_the_others(c
 
 @pytest.mark.parametrize(("repetitions", "budget", "made"), [(3, 0.0, 3), (20, 0.0, timing.FEWEST), (20, 13.5, 7), (20, 1e9, 20)])
 def test_no_repetition_begins_after_the_budget_but_the_fewest(repetitions, budget, made, clock):
-    times = timing.interleaved(contestants(clock, [], only=1.0), repetitions, budget, clock)
+    times = timing.interleaved(contestants(clock, [], only=1.0), repetitions, budget, clock=clock)
     assert len(times["only"]) == made
+
+
+def test_calls_that_do_not_count_are_as_many_as_asked_for(clock):
+    calls = []
+    times = timing.interleaved(contestants(clock, calls, slow=3.0, fast=1.0), repetitions=2, budget=1e9, warm_up=1, settling=0, clock=clock)
+    assert len(calls) == 2 + 2 * 2
+    assert {len(each) for each in times.values()} == {2}
 
 
 def test_garbage_is_collected_again_after_a_contestant_that_fails(clock):
