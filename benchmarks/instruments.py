@@ -8,7 +8,7 @@ from that:
 * train steps per measurement: (measured - unmeasured training) / unmeasured step, at the first of the intervals;
 * by_hand: the internal covariate shift as one would write it down: weights swapped by `assign`, one eager gradient a layer; in train steps;
 * first: seconds that the first measurement takes longer than a later one, for tracing and TensorFlow's optimisation of the graph, once a model;
-* memory: the peak of a process that measures, by that of one that only trains, what TensorFlow itself takes before included.
+* memory: the peak of a process that measures, by that of one that only trains; and the same without what Python, TensorFlow and Keras hold before.
 
     python -m benchmarks.instruments                                      VGG-16 of quarter width, batches of 128: some 20 minutes on 2 cores
     python -m benchmarks.instruments --intervals=4 --net=vgg11            how it grows with depth
@@ -29,6 +29,7 @@ NEVER, DEFAULT = "never", "default"
 INTERVALS = ("1", "4", "16", "64", "256", NEVER, DEFAULT)
 PLAIN, ALL = "unmeasured", "all together"
 BY_HAND = "by_hand"
+IMPORTED = "imported"
 INSTRUMENTS = ("InternalCovariateShift", "VarianceShift", "LossLandscape", "ActivationStatistics", BY_HAND)
 RESNET = "resnet50"
 SHORTEST = 8  # Steps of a training; where the interval is smaller, more of them are measured.
@@ -79,7 +80,9 @@ class Training:
     def fit(self, steps, instruments):
         import tensorflow as tf
 
-        data = tf.data.Dataset.from_tensors(self.batch).repeat(steps)
+        options = tf.data.Options()
+        options.autotune.enabled = False  # Its thread sleeps longer and longer, and `fit` does not end before it wakes: up to a second of chance.
+        data = tf.data.Dataset.from_tensors(self.batch).repeat(steps).with_options(options)
         self.model.optimizer.iterations.assign(0)
         self.model.fit(data, verbose=0, shuffle=False, callbacks=instruments)
 
@@ -170,21 +173,26 @@ def by_hand(training, settings):
 
 
 def peaks(settings):
-    """Peak memory in MiB of a process that trains, and of those that measure, too."""
+    """Memory in MiB: what a process holds when all is imported, the peak of one that trains, and those of processes that measure, too."""
     spawning = multiprocessing.get_context("spawn")
     found = {}
     for name in (PLAIN, *contestants(settings)):
         with spawning.Pool(1) as pool:
-            found[name] = pool.apply(_peak, (settings, name))
+            found[IMPORTED], found[name] = pool.apply(_peak, (settings, name))
     return found
 
 
 def _peak(settings, name):
     with quiet.importing():
-        import tensorflow  # noqa: F401
+        import keras_bn.callbacks  # noqa: F401
+
+    def peak():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+    imported = peak()
     training = Training(settings)
     training.fit(4, training.instruments(name, every=2))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return imported, peak()
 
 
 def table(comparisons):
@@ -226,8 +234,10 @@ def conduct(settings, about, save):
     if "by_hand_steps" in found:
         print(f"Internal covariate shift by hand: {program.shown(found['by_hand_steps'], 1)} train steps a measurement.")
     print("First measurement, seconds more than a later one: " + ", ".join(f"{name} {value:.1f}" for name, value in found["first_seconds"].items()) + ".")
-    plain = found["peak_mebibytes"][PLAIN]
-    print("Peak memory by that of training: " + ", ".join(f"{name} {value / plain:.2f}" for name, value in found["peak_mebibytes"].items()) + ".")
+    imported, plain, *_ = found["peak_mebibytes"].values()
+    peak = {name: (value / plain, (value - imported) / (plain - imported)) for name, value in found["peak_mebibytes"].items() if name != IMPORTED}
+    print("Peak memory by that of training (the same without what is there before): ", end="")
+    print(", ".join(f"{name} {whole:.2f} ({beyond:.2f})" for name, (whole, beyond) in peak.items()) + ".")
 
 
 if __name__ == "__main__":

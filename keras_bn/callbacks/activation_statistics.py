@@ -61,11 +61,11 @@ class ActivationStatistics(UpdateInstrument):
             self._compiled(*probe.snapshot(self.model), *self._batch, self._scale())
 
     def _measure(self, update: train_batch.Update):
-        # The same function for both, though the gradients of the second are not used: a trace more would take longer than many of those.
-        found, later = (
-            activations.told(self.model, self._compiled(weights, update.state, *self._batch, self._scale()), self._compiled.layers)
-            for weights in (update.before, update.after)
-        )
+        def told(weights, x, y, sample_weight):
+            return activations.told(self.model, self._compiled(weights, update.state, x, y, sample_weight, self._scale()), self._compiled.layers)
+
+        found = told(update.before, *self._batch)
+        later = told(update.after, self._batch[0], None, None)  # Without targets, as nothing is asked of its gradients: a second trace, and half of the time.
         own_names = {name: layer.name for layer, name in self._names.items()}
         measured = summaries.Measured({}, {}, {})
         for now, then in zip(found, later):

@@ -3,8 +3,10 @@
 import keras
 import numpy as np
 import pytest
-from nets import KINDS, dense_oracle, gradient_to, prepared
+from nets import EPSILON, KINDS, dense_oracle, gradient_to, prepared
 
+import keras_bn
+import reference
 from keras_bn.measures import covariate_shift, internal_covariate_shift
 
 
@@ -43,6 +45,39 @@ def test_a_learning_rate_of_0_shifts_nothing(kind, inputs, rng):
     model, x, y, before, _, _ = prepared(kind, rng, inputs)
     for shift in internal_covariate_shift(model, before, before, x, y):
         assert shift[1:] == (0.0, 0.0, 1.0)
+
+
+def test_dropout_masks_are_the_same_in_both(inputs, rng):
+    model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(4), keras.layers.Dropout(0.5), keras.layers.Dense(3), keras.layers.GaussianDropout(0.5)])
+    model.add(keras.layers.Dense(2))
+    model.compile("sgd", "mse")
+    before = model.get_weights()[: len(model.trainable_variables)]
+    for shift in internal_covariate_shift(model, before, before, inputs((12, 5)), rng.normal(size=(12, 2))):
+        assert shift[1:] == (0.0, 0.0, 1.0)
+
+
+def test_where_a_model_branches_layers_count_in_the_order_in_which_it_computes(inputs, rng):
+    """Two layers side by side, and a way around both."""
+    entry = keras.Input((5,))
+    first, left, right, last = (keras.layers.Dense(units, use_bias=False) for units in (4, 4, 4, 2))
+    h = keras.layers.Activation("tanh")(first(entry))
+    branches = [h, keras.layers.Activation("tanh")(left(h)), right(h)]
+    model = keras.Model(entry, last(keras_bn.BatchNormalization(epsilon=EPSILON)(keras.layers.Add()(branches))))
+    model.compile("sgd", "mse")
+    x, y = inputs((12, 5)), rng.normal(1, 2, (12, 2)).astype("float32")
+    weights = [rng.normal(0.5, 0.7, variable.shape) for variable in model.trainable_variables]
+    after = [value + rng.normal(0, 0.3, value.shape) for value in weights]
+
+    def loss(weights):
+        to_first, to_left, to_right, gamma, beta, to_last = weights
+        h = np.tanh(x.astype("float64") @ to_first)
+        z = h + np.tanh(h @ to_left) + h @ to_right
+        return np.mean((reference.batch_norm_training(z, gamma, beta, -1, EPSILON) @ to_last - y) ** 2)
+
+    expected = shift_by_the_definition(loss, weights, after, (0, 1, 2, 5))
+    got = internal_covariate_shift(model, *([value.astype("float32") for value in values] for values in (weights, after)), x, y)
+    np.testing.assert_allclose([shift[1:] for shift in got], expected, rtol=2e-4, atol=2e-5)
+    assert min(shift.relative for shift in got[1:]) > 0.05
 
 
 def test_weights_of_the_model_s_own_belong_to_no_layer(inputs, rng):
