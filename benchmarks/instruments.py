@@ -168,8 +168,9 @@ def by_hand(training, settings):
             one, other = gradient(before, place), gradient([*after[:place], *before[place:]], place)
             float(tf.norm(one - other))
 
-    times = timing.interleaved({"by hand": measure, PLAIN: lambda: training.fit(SHORTEST, [])}, 5, settings["seconds"])
-    return timing.summary([SHORTEST * one / plain for one, plain in zip(times["by hand"], times[PLAIN])])
+    in_turns = {BY_HAND: measure, PLAIN: lambda: training.fit(SHORTEST, [])}
+    times = timing.interleaved(in_turns, timing.FEWEST, settings["seconds"], warm_up=1, settling=0)
+    return timing.summary([SHORTEST * one / plain for one, plain in zip(times[BY_HAND], times[PLAIN])])
 
 
 def peaks(settings):

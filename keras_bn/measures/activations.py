@@ -98,7 +98,7 @@ def compiled(model: keras.Model) -> Callable:
     """A `tf.function` of (weights, state, x, y, sample_weight, scale=1), returning a dict a layer. Its `layers` are those, once it has been called."""
     called = []
 
-    @tf.function(autograph=False)
+    @probe.traced
     def measure(weights, state, x, y, sample_weight, scale=1.0):
         with tf.GradientTape(watch_accessed_variables=False) as tape, normalisers.watched(model, tape.watch) as calls:
             if y is None:

@@ -100,7 +100,7 @@ def compiled(model: keras.Model, stages: Sequence[order.Stage]) -> Callable:
             rows.append(_compared(*(tf.concat([tf.reshape(gradient, [-1]) for gradient in each], 0) for each in (unmoved, moved))))
         return tf.stack(rows)
 
-    return tf.function(measure, autograph=False) if size <= LARGEST else measure
+    return probe.traced(measure) if size <= LARGEST else measure
 
 
 def told(stages: Sequence[order.Stage], rows: tf.Tensor) -> list[CovariateShift]:

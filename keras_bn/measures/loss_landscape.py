@@ -84,7 +84,7 @@ def compiled(model: keras.Model) -> Callable:
     """
     places = range(len(model.trainable_variables))
 
-    @tf.function(autograph=False, reduce_retracing=True)
+    @probe.traced
     def along(weights, gradients, step_size, state, x, y, sample_weight, scale):
         moved = [weight - tf.cast(step_size, weight.dtype) * gradient for weight, gradient in zip(weights, gradients)]
         loss, there = probe.gradients(model, moved, state, x, y, sample_weight, places, scale)

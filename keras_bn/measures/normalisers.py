@@ -89,11 +89,8 @@ def watched(model: keras.Model, watch: Callable = lambda inputs: None):
         yield calls
 
 
-# Not inlined, so that what layers of one shape have in common is traced and optimised once.
-@tf.function(autograph=False, experimental_attributes={"_noinline": True})
-def moments(values: tf.Tensor, axis: int, mask: tf.Tensor | None) -> functional.Moments:
-    """`functional.moments`."""
-    return functional.moments(values, axis, mask)
+# `functional.moments`, not inlined, so that what layers of one shape have in common is traced and optimised once.
+moments = probe.traced(functional.moments, reduce_retracing=False, experimental_attributes={"_noinline": True})
 
 
 def _noise(layer):

@@ -87,8 +87,10 @@ def refuse(model: keras.Model, layers: Iterable[str | int] | Callable | None) ->
 
 
 def _owners(model):
-    """The layer of each trainable variable, by its id: the innermost, as those come last."""
-    return {id(variable): layer for layer in (model, *probe.layers(model)) for variable in layer.trainable_variables}
+    """The layer of each trainable variable, by its id: the innermost, as those come last; but of a single recurrent cell, the layer that repeats it."""
+    layers = (model, *probe.layers(model))
+    repeating = [layer for layer in layers if isinstance(layer, keras.layers.RNN) and not isinstance(layer.cell, keras.layers.StackedRNNCells)]
+    return {id(variable): layer for layer in (*layers, *repeating) for variable in layer.trainable_variables}
 
 
 def _none(model):

@@ -76,6 +76,14 @@ def gradients(model, weights, state, x, y, sample_weight, wanted: Sequence[int],
     return value, [gradient / tf.cast(scale, gradient.dtype) for gradient in found]
 
 
+def traced(function: Callable, reduce_retracing: bool = True, **options) -> tf.types.experimental.PolymorphicFunction:
+    """A `tf.function` of what a measure computes; the options are those of `tf.function`."""
+    compiled = tf.function(function, autograph=False, reduce_retracing=reduce_retracing, **options)
+    # TensorFlow takes those of several models for one function, as their code is the same, and would warn of how often it is traced.
+    compiled._omit_frequent_tracing_warning = True
+    return compiled
+
+
 class Calls:
     """What each call of a layer returned in one evaluation of a model, to be taken again in others that are of the same graph and begin alike.
 

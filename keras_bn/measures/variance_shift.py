@@ -78,7 +78,7 @@ class Measure:
         self._model = model
         self._names = normalisers.found(model)
         self._called, self._noise = [], {}
-        self._moments = tf.function(self._moments_of, autograph=False, reduce_retracing=True)
+        self._moments = probe.traced(self._moments_of)
 
     def __call__(self, data) -> list[VarianceShift]:
         parts = [self._moments_of_batch(x) for x in batches.inputs(data)]

@@ -80,6 +80,19 @@ def test_where_a_model_branches_layers_count_in_the_order_in_which_it_computes(i
     assert min(shift.relative for shift in got[1:]) > 0.05
 
 
+def test_a_recurrent_layer_is_one_with_its_cell_and_picked_by_its_own_name(inputs, rng):
+    cells = keras.layers.RNN([keras.layers.SimpleRNNCell(3), keras.layers.SimpleRNNCell(2)])
+    model = keras.Sequential([keras.Input((4, 5)), keras.layers.LSTM(3, return_sequences=True, name="memory"), keras.layers.Dense(4), cells])
+    model.compile("sgd", "mse")
+    before = [rng.normal(size=variable.shape).astype("float32") for variable in model.trainable_variables]
+    batch = before, [1.1 * value for value in before], inputs((6, 4, 5)), inputs((6, 2))
+    every = internal_covariate_shift(model, *batch)
+    assert [shift.layer for shift in every] == ["01_lstm", "02_dense", "03_simple_rnn_cell", "04_simple_rnn_cell"]
+    assert [shift.l2 > 0 for shift in every] == [False, True, True, True]
+    picked = internal_covariate_shift(model, *batch, layers=["memory"])
+    assert [shift.layer for shift in picked] == ["01_lstm"]
+
+
 def test_weights_of_the_model_s_own_belong_to_no_layer(inputs, rng):
     class Scaled(keras.Model):
         def __init__(self):
