@@ -22,8 +22,8 @@ TEST_STATISTICS, TEST_REPLICAS, TEST_DROP_IN, TEST_LOOPS, TEST_PROPERTIES, TEST_
     f"tests/keras_bn/layers/test_{name}.py" for name in ("moving_statistics", "replicas", "drop_in", "training_loops", "properties", "refusals")
 )
 
-SHIFT, VARIANCES, LANDSCAPE, ACTIVATIONS, NORMALISERS = (
-    f"keras_bn/measures/{name}.py" for name in ("covariate_shift", "variance_shift", "loss_landscape", "activations", "normalisers")
+SHIFT, ORDER, VARIANCES, LANDSCAPE, ACTIVATIONS, NORMALISERS = (
+    f"keras_bn/measures/{name}.py" for name in ("covariate_shift", "order", "variance_shift", "loss_landscape", "activations", "normalisers")
 )
 TEST_SHIFT, TEST_VARIANCES, TEST_LANDSCAPE, TEST_ACTIVATIONS = (
     f"tests/keras_bn/measures/test_{name}.py" for name in ("covariate_shift", "variance_shift", "loss_landscape", "activations")
@@ -415,6 +415,18 @@ MUTANTS = {
         "after[place] if place in stage.earlier else tf.identity(weight)",
         "tf.identity(weight)",
         [f"{TEST_SHIFT}::test_equals_the_definition"],
+    ),
+    "layers in the order in which the model holds them": (
+        ORDER,
+        "for _, place in sorted(used)]",
+        "for _, place in used]",
+        [f"{TEST_SHIFT}::test_equals_the_definition"],
+    ),
+    "a cell apart from the layer that repeats it": (
+        ORDER,
+        "for layer in (*layers, *repeating)",
+        "for layer in layers",
+        [f"{TEST_SHIFT}::test_a_recurrent_layer_is_one_with_its_cell_and_picked_by_its_own_name"],
     ),
     "up the gradient": (
         LANDSCAPE,
