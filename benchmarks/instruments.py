@@ -200,13 +200,15 @@ def table(comparisons):
     """Comparisons in Markdown, a row for each contestant."""
     from tabulate import tabulate
 
+    counted = [each["steps_per_measurement"] for each in comparisons if "steps_per_measurement" in each]
+
     def row(name):
         cells = {"slowdown": name}
         for each in comparisons:
             interval = each["interval"] if each["interval"] in (NEVER, DEFAULT) else f"every {each['interval']}"
             cells[interval] = program.shown(each["slowdown"].get(name), 2)
-        if "steps_per_measurement" in comparisons[0]:
-            cells["steps a measurement"] = program.shown(comparisons[0]["steps_per_measurement"][name], 1)
+        if counted:
+            cells["steps a measurement"] = program.shown(counted[0].get(name), 1)
         return cells
 
     rows = [row(name) for name in dict.fromkeys(name for each in comparisons for name in each["slowdown"])]
@@ -227,7 +229,7 @@ def conduct(settings, about, save):
     if BY_HAND in settings["instruments"]:
         found["by_hand_steps"] = by_hand(training, settings)
     found["comparisons"] = []
-    for interval in settings["intervals"]:
+    for interval in settings["intervals"] if _callbacks(settings) else []:
         found["comparisons"].append(slowdowns(training, interval, settings))
         save(found)
     print("", table(found["comparisons"]), sep="\n\n")

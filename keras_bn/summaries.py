@@ -97,6 +97,7 @@ class Log:
                 tf.summary.scalar(tag, value, step=step, description=measured.descriptions.get(tag))
             for tag, values in measured.histograms.items():
                 tf.summary.histogram(tag, values, step=step)
+        self._last.update(dict.fromkeys(measured.scalars, step))
 
     @_as_os_error()
     def draw(self, tag: str, records: list[dict], colours: heatmap.Colours) -> None:
@@ -108,7 +109,8 @@ class Log:
             colours: of the picture.
         """
         records = [*(record for record in self._earlier if record["step"] < records[0]["step"]), *records]
-        records = [record for record in records if any(name.startswith(f"{tag}/") for name in record)]
+        records = {record["step"]: record for record in records if any(name.startswith(f"{tag}/") for name in record)}
+        records = [records[step] for step in sorted(records)]
         rows = sorted({name for record in records for name in record if name.startswith(f"{tag}/")}, key=_place)
         if rows:
             steps = [record["step"] for record in records]

@@ -464,6 +464,12 @@ MUTANTS = {
         "np.divide(after**2, before**2)",
         [f"{TEST_ACTIVATIONS}::test_equals_numpy", f"{TEST_ACTIVATIONS}::test_gradients_of_a_relu_net_grow_as_mean_field_theory_says"],
     ),
+    "sample at equal distances": (
+        ACTIVATIONS,
+        "tf.float64) + within)",
+        "tf.float64) + 0.5)",
+        [f"{TEST_ACTIVATIONS}::test_what_is_sampled_of_images_does_not_depend_on_where_it_stands"],
+    ),
     "state after the step": (
         TRAIN_BATCH,
         "Update(step, before, after, state, rate,",

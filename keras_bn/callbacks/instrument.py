@@ -34,7 +34,7 @@ class Instrument(keras.callbacks.Callback):
         self.history = []
         self.strict = strict
         self._log_dir, self._log, self._warned, self._prepared_for = log_dir, None, False, []
-        self._of_this_model = 0  # Records before that place are of others.
+        self._of_this_model = 0  # Records before that place are of others, or of a training before the model was compiled anew.
 
     def on_train_begin(self, logs=None):
         train_batch.release(self.model)
@@ -43,11 +43,15 @@ class Instrument(keras.callbacks.Callback):
                 f"{type(self).__name__} received {self.model.name}, which is not built; expected a model that knows its weights: give it a keras.Input, or "
                 "call its `build` before `fit`."
             )
+        if self.model.optimizer is None:
+            raise ValueError(
+                f"{type(self).__name__} received {self.model.name}, which has no optimizer; expected one given to `compile`, by which steps are counted."
+            )
         model = [self.model, self.model.optimizer, getattr(self.model, "_compile_loss", None), *self.model.trainable_variables]
         if len(model) != len(self._prepared_for) or any(one is not other for one, other in zip(model, self._prepared_for)):
-            if self._prepared_for[:1] != model[:1]:
+            if self._prepared_for[:2] != model[:2]:
                 self._of_this_model = len(self.history)
-            self._prepared_for = []  # What is refused is refused again.
+            self._prepared_for = model[:2]  # What is refused is refused again.
             self._prepare()
             self._refuse()
             self._prepared_for = model

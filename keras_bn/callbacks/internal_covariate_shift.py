@@ -21,7 +21,7 @@ class InternalCovariateShift(UpdateInstrument):
 
     With gradient accumulation the update is the one that is made in the end, and the batch the last of those that went into it. With several steps an
     execution, those executions are made step by step in which one is due. Under a `tf.distribute` strategy the batch is that of all replicas together, so that
-    the batch statistics are, too. Dropout masks are those of the step where its function is not compiled by XLA, which draws others.
+    the batch statistics are, too. Dropout masks are those of the step; where it is compiled by XLA or computed by replicas, these draw others.
 
     A measurement takes one pass from each layer on, so its time and its graph grow with the square of the depth. Nets deeper than some 25 layers with a kernel
     are measured without a graph: nothing is traced, but a measurement takes more than twice as long. Choose `layers`, or measure more rarely.
@@ -74,7 +74,9 @@ class InternalCovariateShift(UpdateInstrument):
         order.refuse(self.model, self.layers)
         if not isinstance(self.batch, str):
             with instrument.refusing(self, "batch", "(x, y) or (x, y, sample_weight)"):
-                self._compile(probe.tensors(self.batch[0]))
+                batch = probe.tensors(keras.utils.unpack_x_y_sample_weight(self.batch))
+                self._compile(batch[0])
+                probe.loss(self.model, *probe.snapshot(self.model), *batch)
 
     def _compile(self, x):
         if self._compiled is None:

@@ -54,6 +54,14 @@ class LossLandscape(UpdateInstrument):
     def _prepare(self):
         self._compiled = compiled(self.model)
 
+    def _refuse(self):
+        super()._refuse()
+        if self.step_sizes is None and train_batch.learning_rate(self.model.optimizer) is None:
+            raise ValueError(
+                f"LossLandscape has no `step_sizes`, and {type(self.model.optimizer).__name__} no one learning rate to take them from; expected either: give "
+                "step sizes."
+            )
+
     def _measure(self, update: train_batch.Update):
         if self.step_sizes is None:
             sizes, names = update.learning_rate * np.asarray(MULTIPLES), [f"{multiple:g}lr" for multiple in MULTIPLES]

@@ -18,7 +18,7 @@ class Update(NamedTuple):
     """One update of the weights by the optimizer.
 
     step: updates before it; before, after: the weights, like `model.trainable_variables`; state: like `model.non_trainable_variables`, before it.
-    learning_rate: of the innermost optimizer, before it.
+    learning_rate: of the innermost optimizer, before it; None where it has no one.
     x, y, sample_weight: the batch, whose gradients were the last that went into the update; under a `tf.distribute` strategy that of all replicas.
     """
 
@@ -26,7 +26,7 @@ class Update(NamedTuple):
     before: list[tf.Tensor]
     after: list[tf.Tensor]
     state: list[tf.Tensor]
-    learning_rate: float
+    learning_rate: float | None
     x: tf.Tensor
     y: tf.Tensor
     sample_weight: tf.Tensor | None
@@ -37,6 +37,12 @@ def innermost(optimizer: keras.Optimizer) -> keras.Optimizer:
     while hasattr(optimizer, "inner_optimizer"):
         optimizer = optimizer.inner_optimizer
     return optimizer
+
+
+def learning_rate(optimizer: keras.Optimizer) -> float | None:
+    """Of the innermost; None if that is made of several."""
+    rate = getattr(innermost(optimizer), "learning_rate", None)
+    return None if rate is None else float(keras.ops.convert_to_numpy(rate))
 
 
 def step_of(model: keras.Model) -> int:
@@ -108,18 +114,32 @@ class _StandIn:
         alone = _iterator_of(batch, iterator, model.distribute_strategy)
         if not self._is_due(step):
             return self.train_function(alone)
-        before, state = probe.snapshot(model)
-        rate = float(keras.ops.convert_to_numpy(innermost(model.optimizer).learning_rate))
+        before = _seen(lambda: (*probe.snapshot(model), learning_rate(model.optimizer)))
         logs = self.train_function(alone)
         if step_of(model) != step:  # Else gradients are being accumulated, or were not finite.
-            after = probe.values(model.trainable_variables)
+            after = _seen(lambda: probe.values(model.trainable_variables))
 
             def update():
+                weights, state, rate = before()
                 x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(_whole(batch, model.distribute_strategy))
-                return Update(step, before, after, state, rate, x, y, sample_weight)
+                return Update(step, weights, after(), state, rate, x, y, sample_weight)
 
             self._take(step, update)
         return logs
+
+
+def _seen(look):
+    """A function that returns what `look` returns now, or raises what it raises: without memory for copies the training goes on, and the measure fails."""
+    try:
+        found = look()
+    except Exception as error:
+        failure = error
+
+        def fail():
+            raise failure
+
+        return fail
+    return lambda: found
 
 
 def _iterator_of(batch, iterator, strategy):

@@ -17,6 +17,14 @@ class UpdateInstrument(instrument.Instrument):
         super().__init__(log_dir, every, strict)
         self._epoch_begins = False
 
+    def on_train_begin(self, logs=None):
+        if tf.distribute.in_cross_replica_context():
+            raise ValueError(
+                f"{type(self).__name__} is used by a `fit` within a strategy's scope, where Keras divides losses by the number of replicas; expected one "
+                "outside of it: only build and compile the model in the scope."
+            )
+        super().on_train_begin(logs)
+
     def on_epoch_begin(self, epoch, logs=None):
         super().on_epoch_begin(epoch, logs)
         self._epoch_begins = True

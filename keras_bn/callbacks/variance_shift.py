@@ -16,8 +16,8 @@ class VarianceShift(instrument.Instrument):
     it `.../predicted_ratio/...`. The step is the number of updates so far.
 
     Args:
-        data: as of the measure; read anew at each measurement, so no generator that is used up, nor a dataset without an end. Not the very dataset that `fit`
-            shuffles: whoever reads that changes the order in which `fit` sees it next; build one for each.
+        data: as of the measure; read anew at each measurement, so no generator that is used up, nor a dataset without an end. Nothing random that `fit` draws
+            from, too, such as the very dataset that it shuffles: reading it changes what `fit` sees next; build one for each.
         log_dir, strict: as of `InternalCovariateShift`.
         every: "epoch" (after each), a number of optimizer steps, or a function of the step that says whether it is due, after the update that reaches it.
 

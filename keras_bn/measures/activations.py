@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras_bn.measures import normalisers, probe
 
 PERCENTILES = (15, 50, 85)  # Ioffe & Szegedy 2015, fig. 1b, c.
-SAMPLE = 2**16  # Percentiles are of all values up to so many, else of about so many, evenly spaced.
+SAMPLE = 2**16  # Percentiles are of all values up to so many, else of about so many.
 SATURATED = 0.01  # A sigmoid is saturated within this part of its range from either end.
 _RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}
 
@@ -73,7 +73,7 @@ def activation_statistics(model: keras.Model, x, y=None, sample_weight=None) -> 
 
     Returns:
         One `ActivationStatistics` for each layer, in the order in which they compute. Percentiles are of all values up to 65,536 a layer, else of about so
-        many, at evenly spaced positions with all their channels.
+        many, at positions with all their channels: one from each of equal parts, drawn at random, the same at each call.
 
     Raises:
         ValueError: no such layer, or one that is called within a loop.
@@ -124,7 +124,8 @@ def told(model: keras.Model, computed: list[dict], layers: list[keras.Layer]) ->
     names = normalisers.found(model)
     results = [{name: value.numpy() for name, value in result.items()} for result in computed]
     norms = [result.get("gradient_norm") for result in results]
-    ratios = [None if after is None else float(np.divide(before**2, after**2)) for before, after in zip(norms, [*norms[1:], None])]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = [None if after is None else float(np.divide(before**2, after**2)) for before, after in zip(norms, [*norms[1:], None])]
 
     def plain(value):
         return None if value is None else float(value)
@@ -168,9 +169,15 @@ def _share(where):
 
 
 def _sample(values, axis):
-    """(n,): all values, or of every so many positions all channels."""
+    """(n,): all values up to SAMPLE, or of about so many positions all channels.
+
+    Positions of equal distance would be multiples of an image's width, and see its edge only; so each is anywhere within its part.
+    """
     if range(values.shape.rank)[axis] != values.shape.rank - 1:
         values = tf.experimental.numpy.moveaxis(values, axis, -1)
     rows = tf.reshape(values, [-1, tf.shape(values)[-1]])
-    stride = tf.maximum(1, tf.cast(tf.math.ceil(tf.size(rows) / SAMPLE), tf.int32))
-    return tf.cast(tf.reshape(rows[::stride], [-1]), tf.float32)
+    present, channels = tf.shape(rows)[0], tf.shape(rows)[1]
+    chosen = tf.minimum(present, tf.maximum(1, SAMPLE // channels))
+    within = tf.random.stateless_uniform([chosen], seed=(0, 0), dtype=tf.float64)
+    positions = (tf.cast(tf.range(chosen), tf.float64) + within) * (present / tf.maximum(1, chosen))
+    return tf.cast(tf.reshape(tf.gather(rows, tf.cast(positions, tf.int32)), [-1]), tf.float32)

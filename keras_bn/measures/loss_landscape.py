@@ -33,7 +33,8 @@ class LossLandscape(NamedTuple):
     def grid_limit(self) -> float:
         """1 / eta at the step size of the largest `smoothness`. Where the two are about equal the gradient has vanished or turned small there: `smoothness`
         tends to 1 / eta then, whatever the curvature, and says something about the grid only."""
-        return float(1 / self.step_sizes[self.smoothness.argmax()])
+        with np.errstate(divide="ignore"):
+            return float(1 / self.step_sizes[self.smoothness.argmax()])
 
 
 def loss_landscape(model: keras.Model, x, y, step_sizes: Sequence[float], sample_weight=None) -> LossLandscape:

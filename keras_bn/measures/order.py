@@ -63,19 +63,22 @@ def chosen(found: list[Stage], layers: Iterable[str | int] | Callable | None) ->
         layers: names of layers, or places from 1, or a function of the layer that says whether; None: all.
 
     Raises:
-        ValueError: a name or a place that there is not.
+        ValueError: a name or a place that there is not, or none at all.
     """
     if layers is None:
         return found
+    known = ", ".join(f"{place}: {stage.layer.name}" for place, stage in enumerate(found, 1))
     if callable(layers):
-        return [stage for stage in found if layers(stage.layer)]
-    picked = []
-    for wanted in layers:
-        matching = [stage for place, stage in enumerate(found, 1) if wanted in (place, stage.layer.name)]
-        if not matching:
-            known = ", ".join(f"{place}: {stage.layer.name}" for place, stage in enumerate(found, 1))
-            raise ValueError(f"`layers` holds {wanted!r}; expected names or places of layers with a kernel, which are {known}: choose among these.")
-        picked += matching
+        picked = [stage for stage in found if layers(stage.layer)]
+    else:
+        picked = []
+        for wanted in layers:
+            matching = [stage for place, stage in enumerate(found, 1) if wanted in (place, stage.layer.name)]
+            if not matching:
+                raise ValueError(f"`layers` holds {wanted!r}; expected names or places of layers with a kernel, which are {known}: choose among these.")
+            picked += matching
+    if not picked:
+        raise ValueError(f"`layers` chooses none; expected one at least of the layers with a kernel, which are {known}: choose among these.")
     return [stage for stage in found if stage in picked]
 
 

@@ -56,7 +56,8 @@ def loss(model: keras.Model, weights: Sequence[tf.Tensor], state: Sequence[tf.Te
         x, y, sample_weight: a batch, as `fit` hands it to the model.
     """
     with _at(model, weights, state):
-        return model.compute_loss(x=x, y=y, y_pred=_called(model, x, training=True), sample_weight=sample_weight, training=True)
+        # As Keras's own training step calls it, which knows of models whose compute_loss does not take `training`.
+        return model._compute_loss(x=x, y=y, y_pred=_called(model, x, training=True), sample_weight=sample_weight, training=True)
 
 
 def gradients(model, weights, state, x, y, sample_weight, wanted: Sequence[int], scale=1.0):
@@ -111,8 +112,11 @@ class Calls:
 
     @contextlib.contextmanager
     def taken(self, before: keras.Variable):
-        """Within it, the calls of one evaluation that precede the first of a layer with the variable `before` are not made, but taken from what was kept."""
-        first = next(place for place, (layer, *_) in enumerate(self._made) if any(variable is before for variable in layer.variables))
+        """Within it, the calls of one evaluation that precede the first of a layer with the variable `before` are not made, but taken from what was kept.
+
+        Where the variable is the model's own, all are made.
+        """
+        first = next((place for place, (layer, *_) in enumerate(self._made) if any(variable is before for variable in layer.variables)), 0)
         replayed = iter(self._made[:first])
 
         def take(_, call, __):

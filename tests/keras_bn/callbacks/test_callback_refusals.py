@@ -1,5 +1,6 @@
 """What cannot be measured is refused at the start of `fit`; what fails later is told once, and the training goes on."""
 
+import functools
 import json
 import re
 
@@ -11,6 +12,7 @@ import trainings
 
 import keras_bn
 from keras_bn import callbacks
+from keras_bn.measures import probe
 
 
 class OwnStep(keras.Sequential):
@@ -23,10 +25,10 @@ def compiled(model):
     return model
 
 
-def fit(model, callback):
+def fit(model, *with_callbacks):
     before = [value.numpy() for value in model.variables]
     try:
-        model.fit(trainings.X, trainings.Y, batch_size=trainings.BATCH, verbose=0, callbacks=[callback])
+        model.fit(trainings.X, trainings.Y, batch_size=trainings.BATCH, verbose=0, callbacks=list(with_callbacks))
     except ValueError:
         for one, other in zip(before, model.variables):
             np.testing.assert_array_equal(one, other)
@@ -61,6 +63,11 @@ CASES = {
         lambda: callbacks.InternalCovariateShift(layers=["other"]),
         "`layers` holds 'other'; expected names or places of layers with a kernel, which are 1: only: choose among these.",
     ),
+    "layers that choose none": (
+        lambda: plain(keras.layers.Dense(3, name="only")),
+        lambda: callbacks.InternalCovariateShift(layers=lambda layer: layer.name == "onyl"),
+        "`layers` chooses none; expected one at least of the layers with a kernel, which are 1: only: choose among these.",
+    ),
     "no normalisation, variances": (lambda: plain(keras.layers.Dense(3)), lambda: callbacks.VarianceShift(trainings.X), WITHOUT_NORMALISATION),
     "no normalisation, activations": (lambda: plain(keras.layers.Dense(3)), lambda: callbacks.ActivationStatistics(trainings.X), WITHOUT_NORMALISATION),
     "generator": (
@@ -81,6 +88,37 @@ def test_a_model_that_cannot_be_measured_is_refused_before_the_first_step(case):
         fit(model, callback())
 
 
+def test_a_fit_within_a_strategy_s_scope_is_refused(strategy):
+    sentence = (
+        "LossLandscape is used by a `fit` within a strategy's scope, where Keras divides losses by the number of replicas; expected one outside of it: only "
+        "build and compile the model in the scope."
+    )
+    with strategy.scope(), pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        compiled(trainings.network()).fit(trainings.X, trainings.Y, verbose=0, callbacks=[callbacks.LossLandscape()])
+
+
+@pytest.mark.skipif(not hasattr(keras.optimizers, "MultiOptimizer"), reason="Keras is older than that optimizer.")
+def test_several_optimizers_have_no_one_learning_rate():
+    model = trainings.network()
+    several = keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(keras.optimizers.SGD(0.1), {"dense.*": keras.optimizers.Adam(0.01)}))
+    model.compile(several, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    sentence = "LossLandscape has no `step_sizes`, and MultiOptimizer no one learning rate to take them from; expected either: give step sizes."
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        fit(model, callbacks.LossLandscape())
+    instruments = [callbacks.LossLandscape(every=2, step_sizes=[0.1], strict=True), callbacks.InternalCovariateShift(every=2, strict=True)]
+    model.fit(trainings.X, trainings.Y, batch_size=trainings.BATCH, verbose=0, callbacks=instruments)
+    assert [[record["step"] for record in instrument.history] for instrument in instruments] == [[0, 2, 4]] * 2
+
+
+def test_a_model_without_an_optimizer_is_refused():
+    model, instrument = trainings.network(), callbacks.VarianceShift(trainings.X)
+    model.compile(optimizer=None, loss="mse")
+    instrument.set_model(model)
+    sentence = f"VarianceShift received {model.name}, which has no optimizer; expected one given to `compile`, by which steps are counted."
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        instrument.on_train_begin()
+
+
 @pytest.mark.parametrize("callback", [callbacks.InternalCovariateShift, callbacks.LossLandscape, lambda: callbacks.VarianceShift(trainings.X)])
 def test_a_model_that_is_not_built_is_refused(callback):
     model = compiled(keras.Sequential(trainings.network().layers, name="net"))
@@ -99,9 +137,10 @@ def test_data_without_an_end_are_refused():
         fit(compiled(trainings.network()), callbacks.VarianceShift(data))
 
 
-def test_a_batch_that_does_not_fit_the_model_is_refused_before_the_first_step():
+@pytest.mark.parametrize("batch", [(np.ones((4, 7)), np.ones(4)), (np.ones((4, 5)), np.ones(3))], ids=["inputs", "targets"])
+def test_a_batch_that_does_not_fit_the_model_is_refused_before_the_first_step(batch):
     with pytest.raises(ValueError, match=r"^InternalCovariateShift cannot evaluate its `batch`; expected \(x, y\) or \(x, y, sample_weight\): "):
-        fit(compiled(trainings.network()), callbacks.InternalCovariateShift(batch=(np.ones((4, 7)), np.ones(4))))
+        fit(compiled(trainings.network()), callbacks.InternalCovariateShift(batch=batch, every=lambda step: False))
 
 
 @pytest.mark.parametrize("callback", [callbacks.VarianceShift, callbacks.ActivationStatistics])
@@ -127,7 +166,7 @@ def test_a_batch_that_is_none_is_refused(batch):
 
 
 class Failing(keras.layers.Layer):
-    """Fails when a gradient is measured, not when it is trained: as a measurement that does not fit into memory."""
+    """Fails when a measurement is traced, not when it is trained: as one that does not fit into memory."""
 
     fails = False
 
@@ -137,40 +176,80 @@ class Failing(keras.layers.Layer):
         return x
 
 
-def failing_network():
+class FailingData:
+    def __iter__(self):
+        if Failing.fails:
+            raise MemoryError("too much")
+        return iter([trainings.X])
+
+
+class FromNowOn(keras.callbacks.Callback):
+    """Lets what is measured fail when the training has begun."""
+
+    def on_train_batch_begin(self, batch, logs=None):
+        Failing.fails = True
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """A net whose measurements can fail, and whose training does not."""
+    monkeypatch.setattr(Failing, "fails", False)
     return compiled(keras.Sequential([keras.Input((5,)), keras.layers.Dense(4), Failing(), keras_bn.BatchNormalization(), keras.layers.Dense(3)]))
 
 
+# And the steps at which each measures six updates, every other of them.
 INSTRUMENTS = {
-    "internal_covariate_shift": callbacks.InternalCovariateShift,
-    "loss_landscape": callbacks.LossLandscape,
+    "internal_covariate_shift": (callbacks.InternalCovariateShift, [0, 2, 4]),
+    "variance_shift": (functools.partial(callbacks.VarianceShift, FailingData()), [2, 4, 6]),
+    "loss_landscape": (callbacks.LossLandscape, [0, 2, 4]),
+    "activation_statistics": (functools.partial(callbacks.ActivationStatistics, (trainings.X, trainings.Y)), [0, 2, 4]),
 }
 
 
-@pytest.mark.parametrize("name", INSTRUMENTS)
-def test_a_failure_is_told_once_and_recorded_and_the_training_goes_on(name, tmp_path, monkeypatch):
-    model, instrument = failing_network(), INSTRUMENTS[name](str(tmp_path), every=2)
-    monkeypatch.setattr(Failing, "fails", True)
-    sentence = f"{INSTRUMENTS[name].__name__} failed at step 0, and the training goes on; strict=True would end it: MemoryError: "
+@pytest.mark.parametrize(("make", "steps"), INSTRUMENTS.values(), ids=INSTRUMENTS)
+def test_a_failure_is_told_once_and_recorded_and_the_training_goes_on(make, steps, failing, tmp_path):
+    instrument = make(log_dir=str(tmp_path), every=2)
+    sentence = f"{type(instrument).__name__} failed at step {steps[0]}, and the training goes on; strict=True would end it: MemoryError: "
     with pytest.warns(UserWarning, match=f"^{re.escape(sentence)}") as warned:
-        fit(model, instrument)
+        fit(failing, FromNowOn(), instrument)
     assert sum("failed at step" in str(warning.message) for warning in warned) == 1
-    assert [record["step"] for record in instrument.history] == [0, 2, 4]
+    assert [record["step"] for record in instrument.history] == steps
     assert all("too much" in record["error"] for record in instrument.history)
-    assert int(model.optimizer.iterations) == 6
+    assert int(failing.optimizer.iterations) == 6
     json.dumps(instrument.history)
 
 
-@pytest.mark.parametrize("name", INSTRUMENTS)
-def test_strict_ends_the_training_and_a_later_one_is_none_the_worse(name, monkeypatch):
-    model = failing_network()
-    monkeypatch.setattr(Failing, "fails", True)
+@pytest.mark.parametrize("make", [make for make, _ in INSTRUMENTS.values()], ids=INSTRUMENTS)
+def test_strict_ends_the_training_and_a_later_one_is_none_the_worse(make, failing):
     with pytest.raises(MemoryError, match="too much"):
-        fit(model, INSTRUMENTS[name](every=1, strict=True))
-    monkeypatch.setattr(Failing, "fails", False)
-    instrument = INSTRUMENTS[name](every=1, strict=True)
-    fit(model, instrument)
-    assert [record["step"] for record in instrument.history] == list(range(1, 7))
+        fit(failing, FromNowOn(), make(every=1, strict=True))
+    Failing.fails = False
+    instrument = make(every=2, strict=True)
+    fit(failing, instrument)
+    assert [record["step"] for record in instrument.history] == [2, 4, 6]
+
+
+def test_copies_that_fail_do_not_end_the_training(monkeypatch):
+    """What a measurement needs of the step is copied while it is trained."""
+    monkeypatch.setattr(probe, "snapshot", lambda model: 1 / 0)
+    instrument = callbacks.LossLandscape(every=2)
+    with pytest.warns(UserWarning, match=r"^LossLandscape failed at step 0, and the training goes on; strict=True would end it: ZeroDivisionError: "):
+        fit(compiled(trainings.network()), instrument)
+    assert [record["step"] for record in instrument.history] == [0, 2, 4]
+
+
+def test_a_loss_of_one_s_own_need_not_know_of_training():
+    class Halved(keras.Sequential):
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None):
+            return 0.5 * super().compute_loss(x, y, y_pred, sample_weight)
+
+    losses = []
+    for kind in (keras.Sequential, Halved):
+        keras.utils.set_random_seed(0)
+        instrument = callbacks.LossLandscape(every=100, strict=True)
+        fit(compiled(kind(trainings.network(dropout=0).layers)), instrument)
+        losses.append(instrument.history[0]["loss_landscape/loss"])
+    assert losses[1] == pytest.approx(losses[0] / 2)
 
 
 def test_a_log_that_cannot_be_opened_is_refused_before_the_first_step(tmp_path):

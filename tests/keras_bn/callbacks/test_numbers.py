@@ -271,8 +271,9 @@ def test_resumed_training_goes_on_and_logs_nothing_twice(tmp_path):
         return trainings.instruments(str(tmp_path / run))[:2]  # One that measures at updates, one after epochs.
 
     trainings.trained("numpy", instruments("whole"), epochs=4, dropout=WITHOUT_DROPOUT)
+    interrupted = instruments("run")  # Still there afterwards, as in a notebook.
     with pytest.raises(KeyboardInterrupt):
-        trainings.trained("numpy", [*instruments("run"), backup(), Interrupt()], epochs=4, dropout=WITHOUT_DROPOUT)
+        trainings.trained("numpy", [*interrupted, backup(), Interrupt()], epochs=4, dropout=WITHOUT_DROPOUT)
     resumed = instruments("run")
     trainings.trained("numpy", [*resumed, backup()], epochs=4, dropout=WITHOUT_DROPOUT)
     assert [record["step"] for record in resumed[0].history] == list(range(12, 24, 2))

@@ -66,6 +66,14 @@ def test_many_values_are_sampled_with_all_channels(rng):
     np.testing.assert_allclose(found.inputs.percentiles, np.percentile(x, [15, 50, 85]), rtol=0.02, atol=0.5)
 
 
+def test_what_is_sampled_of_images_does_not_depend_on_where_it_stands():
+    """Of so many values in rows of so many pixels, equal distances would hit the first column only."""
+    x = np.broadcast_to(np.arange(32.0).reshape(32, 1), (128, 32, 32, 16)).astype("float32")
+    [found] = activation_statistics(keras.Sequential([keras.Input((32, 32, 16)), keras_bn.BatchNormalization()]), x)
+    assert found.inputs.sample.size == activations.SAMPLE
+    np.testing.assert_allclose(found.inputs.percentiles, np.percentile(x, [15, 50, 85]), atol=1)
+
+
 def test_gradients_of_a_relu_net_grow_as_mean_field_theory_says(rng):
     """Yang et al. 2019: pi / (pi - 1) = 1.467 a layer for large batches, by eq. 25 1.473 for 256. The first layer's inputs are not those of a ReLU yet."""
     model = keras.Sequential([keras.Input((512,))])
