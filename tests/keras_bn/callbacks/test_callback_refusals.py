@@ -247,7 +247,7 @@ def test_a_loss_of_one_s_own_need_not_know_of_training():
     for kind in (keras.Sequential, Halved):
         keras.utils.set_random_seed(0)
         instrument = callbacks.LossLandscape(every=100, strict=True)
-        fit(compiled(kind(trainings.network(dropout=0).layers)), instrument)
+        fit(compiled(kind([keras.Input((5,)), *trainings.network(dropout=0).layers])), instrument)
         losses.append(instrument.history[0]["loss_landscape/loss"])
     assert losses[1] == pytest.approx(losses[0] / 2)
 
