@@ -412,8 +412,8 @@ MUTANTS = {
     ),
     "layers before stay where they were": (
         SHIFT,
-        "after[place] if place in stage.earlier else tf.identity(weight)",
-        "tf.identity(weight)",
+        "one if place in stage.earlier else other",
+        "other",
         [f"{TEST_SHIFT}::test_equals_the_definition"],
     ),
     "layers in the order in which the model holds them": (

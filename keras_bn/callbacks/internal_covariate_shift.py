@@ -23,8 +23,8 @@ class InternalCovariateShift(UpdateInstrument):
     execution, those executions are made step by step in which one is due. Under a `tf.distribute` strategy the batch is that of all replicas together, so that
     the batch statistics are, too. Dropout masks are those of the step; where it is compiled by XLA or computed by replicas, these draw others.
 
-    A measurement takes one pass from each layer on, so its time and its graph grow with the square of the depth. Nets deeper than some 25 layers with a kernel
-    are measured without a graph: nothing is traced, but a measurement takes more than twice as long. Choose `layers`, or measure more rarely.
+    A measurement takes one pass from each layer on, so its time and its graph grow with the square of the depth. Where a net is deeper than some 25 layers
+    with a kernel, one gradient is traced instead, and computed once for each layer: a train step each. Choose `layers`, or measure more rarely.
 
     Args:
         log_dir: TensorBoard's run to write into, or None: numbers are kept in `history` only. Instruments may share one; Keras's own callback wants another.

@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from keras_bn.measures import order, probe
 
-# Weights from each of the layers on, added up. The graph grows with it, the square of the depth: VGG-16 with BN has 360, traced and optimised in 7 s;
-# a ResNet-50 has 5,800, which takes two minutes and more memory than the training.
+# Weights from each of the layers on, added up. The graph of all passes grows with it, the square of the depth: VGG-16 with BN has 360, traced and optimised in
+# 6 s; a ResNet-50 has 5,800, which takes two minutes and more memory than the training.
 LARGEST = 1000
 
 
@@ -74,12 +74,18 @@ def internal_covariate_shift(
 def compiled(model: keras.Model, stages: Sequence[order.Stage]) -> Callable:
     """A function of (before, after, state, x, y, sample_weight, scale=1), returning a tensor (layers, 4): l2, <G, G>, <G', G'>, <G, G'>.
 
-    What layers compute alike is computed once: everything before them, at `after`. Up to LARGEST it is a `tf.function`, all of it one graph, which measures two
-    layers at a time: the weights at `before` are handed to one when the last but one is done with, so that its memory is free. What is larger is computed
-    operation by operation, one layer after the other.
+    Up to LARGEST it is one graph of all passes. What is larger is one gradient of all layers, traced once and computed once for each layer.
     """
-    wanted = [place for stage in stages for place in stage.kernels]
     size = sum(len(model.trainable_variables) - len(stage.earlier) for stage in stages)
+    return _together(model, stages) if size <= LARGEST else _one_by_one(model, stages)
+
+
+def _together(model, stages):
+    """What layers compute alike is computed once: everything before them, at `after`.
+
+    Two are measured at a time: the weights at `before` are handed to one when the last but one is done with, so that its memory is free.
+    """
+    wanted = _kernels(stages)
 
     def measure(before, after, state, x, y, sample_weight, scale=1.0):
         def gradients(weights, wanted):
@@ -94,13 +100,42 @@ def compiled(model: keras.Model, stages: Sequence[order.Stage]) -> Callable:
             unmoved = moved = [at_before[place] for place in stage.kernels]
             if stage.earlier:
                 with tf.control_dependencies(rows[-2:-1]):
-                    mixed = [after[place] if place in stage.earlier else tf.identity(weight) for place, weight in enumerate(before)]
+                    mixed = _mixed(stage, after, [tf.identity(weight) for weight in before])
                 with calls.taken(before=model.trainable_variables[stage.kernels[0]]):
                     moved = gradients(mixed, stage.kernels)
-            rows.append(_compared(*(tf.concat([tf.reshape(gradient, [-1]) for gradient in each], 0) for each in (unmoved, moved))))
+            rows.append(_compared(unmoved, moved))
         return tf.stack(rows)
 
-    return probe.traced(measure) if size <= LARGEST else measure
+    return probe.traced(measure)
+
+
+def _one_by_one(model, stages):
+    wanted = _kernels(stages)
+
+    @probe.traced
+    def gradients(weights, state, x, y, sample_weight, scale):
+        return probe.gradients(model, weights, state, x, y, sample_weight, wanted, scale)[1]
+
+    def measure(before, after, state, x, y, sample_weight, scale=1.0):
+        def at(weights):
+            return dict(zip(wanted, gradients(weights, state, x, y, sample_weight, scale)))
+
+        at_before, rows = at(before), []
+        for stage in stages:
+            at_mixed = at(_mixed(stage, after, before)) if stage.earlier else at_before
+            rows.append(_compared(*([found[place] for place in stage.kernels] for found in (at_before, at_mixed))))
+        return tf.stack(rows)
+
+    return measure
+
+
+def _kernels(stages):
+    return [place for stage in stages for place in stage.kernels]
+
+
+def _mixed(stage, after, before):
+    """The weights of G': those before the stage at `after`, its own and all later ones at `before`."""
+    return [one if place in stage.earlier else other for place, (one, other) in enumerate(zip(after, before))]
 
 
 def told(stages: Sequence[order.Stage], rows: tf.Tensor) -> list[CovariateShift]:
@@ -113,5 +148,6 @@ def told(stages: Sequence[order.Stage], rows: tf.Tensor) -> list[CovariateShift]
 
 
 def _compared(unmoved, moved):
-    unmoved, moved = tf.cast(unmoved, tf.float64), tf.cast(moved, tf.float64)
+    """One row for the gradients of a layer's kernels."""
+    unmoved, moved = (tf.cast(tf.concat([tf.reshape(gradient, [-1]) for gradient in each], 0), tf.float64) for each in (unmoved, moved))
     return tf.stack([tf.norm(unmoved - moved), *(tf.reduce_sum(one * other) for one, other in ((unmoved, unmoved), (moved, moved), (unmoved, moved)))])

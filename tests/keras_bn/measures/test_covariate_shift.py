@@ -32,7 +32,7 @@ def test_equals_the_definition(kind, decay, inputs, rng):
     assert min(shift.relative for shift in got[1:]) > 0.05  # It is no test of zeros.
 
 
-def test_a_deep_net_is_measured_without_a_graph_alike(inputs, rng, monkeypatch):
+def test_a_deep_net_is_measured_one_layer_after_the_other_alike(inputs, rng, monkeypatch):
     model, x, y, before, after, _ = prepared(KINDS["nested"], rng, inputs, decay=0.05)
     graph = internal_covariate_shift(model, before, after, x, y)
     monkeypatch.setattr(covariate_shift, "LARGEST", 0)
