@@ -1,16 +1,15 @@
 """What does measuring cost? Each callback alone, and all together, beside the same training unmeasured.
 
 Trains VGG (`recipes.models.vgg`) or Keras's ResNet-50 of 53 convolutions, with keras_bn.BatchNormalization, on random images by `model.fit`. A training is as
-many steps as the interval, one of which is measured; the contestants train in turns in one process, and the slowdown is the time of a training by that of the
-unmeasured one in the same repetition, shown as median (lower to upper quartile). VarianceShift looks at --images images. Nothing is logged to a file. Apart
-from that:
+many steps as the interval, 8 at least; the contestants train in turns in one process, and the slowdown is the time of a training by that of the unmeasured one
+in the same repetition, shown as median (lower to upper quartile). VarianceShift looks at --images images. Nothing is logged to a file. Apart from that:
 
-* train steps per measurement: (measured - unmeasured training) / unmeasured step, at the first of the intervals;
+* train steps per measurement: (measured - unmeasured training) / measurements / unmeasured step, at the first of the intervals;
 * by_hand: the internal covariate shift as one would write it down: weights swapped by `assign`, one eager gradient a layer; in train steps;
 * first: seconds that the first measurement takes longer than a later one, for tracing and TensorFlow's optimisation of the graph, once a model;
 * memory: the peak of a process that measures, by that of one that only trains; and the same without what Python, TensorFlow and Keras hold before.
 
-    python -m benchmarks.instruments                                      VGG-16 of quarter width, batches of 128: some 20 minutes on 2 cores
+    python -m benchmarks.instruments                                      VGG-16 of quarter width, batches of 128: an hour on 2 cores
     python -m benchmarks.instruments --intervals=4 --net=vgg11            how it grows with depth
     python -m benchmarks.instruments --intervals=4 --batch_size=512       and with the batch
 """
