@@ -89,8 +89,8 @@ def test_a_recurrent_layer_is_one_with_its_cell_and_picked_by_its_own_name(input
     every = internal_covariate_shift(model, *batch)
     assert [shift.layer for shift in every] == ["01_lstm", "02_dense", "03_simple_rnn_cell", "04_simple_rnn_cell"]
     assert [shift.l2 > 0 for shift in every] == [False, True, True, True]
-    picked = internal_covariate_shift(model, *batch, layers=["memory"])
-    assert [shift.layer for shift in picked] == ["01_lstm"]
+    for layers in (["memory"], [1], lambda layer: layer.name == "memory"):
+        assert [shift.layer for shift in internal_covariate_shift(model, *batch, layers=layers)] == ["01_lstm"]
 
 
 def test_weights_of_the_model_s_own_belong_to_no_layer(inputs, rng):
