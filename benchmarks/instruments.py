@@ -236,7 +236,7 @@ def conduct(settings, about, save):
     if "by_hand_steps" in found:
         print(f"Internal covariate shift by hand: {program.shown(found['by_hand_steps'], 1)} train steps a measurement.")
     print("First measurement, seconds more than a later one: " + ", ".join(f"{name} {value:.1f}" for name, value in found["first_seconds"].items()) + ".")
-    imported, plain, *_ = found["peak_mebibytes"].values()
+    imported, plain = (found["peak_mebibytes"][name] for name in (IMPORTED, PLAIN))
     peak = {name: (value / plain, (value - imported) / (plain - imported)) for name, value in found["peak_mebibytes"].items() if name != IMPORTED}
     print("Peak memory by that of training (the same without what is there before): ", end="")
     print(", ".join(f"{name} {whole:.2f} ({beyond:.2f})" for name, (whole, beyond) in peak.items()) + ".")

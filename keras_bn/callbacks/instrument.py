@@ -118,12 +118,3 @@ def refusing(callback: keras.callbacks.Callback, argument: str, expected: str):
         yield
     except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
         raise ValueError(f"{type(callback).__name__} cannot evaluate its `{argument}`; expected {expected}: {error}") from error
-
-
-def refuse_own_train_step(callback: keras.callbacks.Callback, model: keras.Model) -> None:
-    """Raises a ValueError where a model does not train by the loss that it is compiled with."""
-    if getattr(type(model).train_step, "__func__", type(model).train_step) is not keras.Model.train_step:
-        raise ValueError(
-            f"{type(callback).__name__} received a model whose class {type(model).__name__} has a train_step of its own; expected one that trains by its "
-            "compiled loss: what it minimises cannot be known otherwise, so put it into compute_loss, or leave the callback out."
-        )

@@ -1,5 +1,6 @@
 """A callback that measures at updates, with the very batch and the weights before and after."""
 
+import keras
 import tensorflow as tf
 
 from keras_bn.callbacks import instrument, schedule, train_batch
@@ -44,7 +45,12 @@ class UpdateInstrument(instrument.Instrument):
             self._clock.executed()
 
     def _refuse(self):
-        instrument.refuse_own_train_step(self, self.model)
+        own = type(self.model).train_step
+        if getattr(own, "__func__", own) is not keras.Model.train_step:
+            raise ValueError(
+                f"{type(self).__name__} received a model whose class {type(self.model).__name__} has a train_step of its own; expected one that trains by its "
+                "compiled loss: what it minimises cannot be known otherwise, so put it into compute_loss, or leave the callback out."
+            )
 
     def _scale(self):
         """By what the optimizer has the loss multiplied, so that half precision does not lose its gradients."""
