@@ -7,11 +7,15 @@ Index convention: C channels; the other axes of x, whatever their number, are re
 
 import tensorflow as tf
 
-from keras_bn.training_form import centred, fused
-from keras_bn.training_form.choice import FUSED, choose_path
-from keras_bn.training_form.differentiable import differentiable
-from keras_bn.training_form.moments import Moments, average_moments, merge_moments, sample_variance
-from keras_bn.training_form.replicas import over_replicas
+from keras_bn import keras_internals
+from keras_bn.arithmetic import forms, fused, shared_functions, shifted
+from keras_bn.arithmetic.axes import all_but, along, are_kept
+from keras_bn.arithmetic.dispatch import FUSED, PLAIN, choose_path, has_kernel
+from keras_bn.arithmetic.forms import statistics_dtype
+from keras_bn.arithmetic.masks import broadcast, masked, without_nan
+from keras_bn.arithmetic.masks import fits as mask_fits
+from keras_bn.arithmetic.moments import Moments, average_moments, merge_moments, sample_variance
+from keras_bn.arithmetic.replicas import over_replicas
 
 __all__ = [
     "Moments",
@@ -36,9 +40,9 @@ def moments(x: tf.Tensor, axis: int = -1, mask: tf.Tensor | None = None) -> Mome
         mean[c] = sum(x[..., c]) / N
         variance[c] = sum((x[..., c] - mean[c])**2) / N
 
-    The deviations are taken from a value near the mean, and what that is off is taken out after, so that the variance stays right when the mean is far
-    larger than the standard deviation, where E[x**2] - E[x]**2 turns negative and a plain second pass is off by the square of the mean's rounding.
-    Without any value, both are 0. Differentiable any number of times.
+    Deviations are taken from a value near the mean, whose error is subtracted afterwards. So the variance stays right when the mean is far larger than the
+    standard deviation, where E[x**2] - E[x]**2 turns negative and a plain second pass is off by the square of the mean's rounding. Without any value, both
+    are 0. Differentiable any number of times.
 
     Args:
         x: floating, any rank from 1. Half precision is accumulated in float32.
@@ -55,8 +59,9 @@ def moments(x: tf.Tensor, axis: int = -1, mask: tf.Tensor | None = None) -> Mome
         >>> [value.numpy().tolist() for value in moments(x)]
         [2.0, [2.0, 30.0], [1.0, 400.0]]
     """
-    where = centred.centre(tf.cast(x, _statistics_dtype(x)), _broadcastable(mask, x, axis), _all_but([axis], x))
-    return _by_channel(where.count, where.mean, where.variance)
+    mask = broadcast(mask, x, axis)
+    centre = shifted.centre(tf.cast(x, statistics_dtype(x)), mask, all_but([axis], x))
+    return Moments(*forms.by_channel((centre.count, centre.mean, centre.variance), _counts_apart(mask, axis)))
 
 
 def batch_norm_training(
@@ -70,6 +75,7 @@ def batch_norm_training(
     virtual_batch_size: int | None = None,
     synchronized: bool = False,
     path: str | None = None,
+    jit_compile: bool | None = None,
 ) -> tuple[tf.Tensor, Moments]:
     """Normalises `x` by its own moments: the training form.
 
@@ -87,7 +93,8 @@ def batch_norm_training(
         epsilon: added to the variance.
         virtual_batch_size: so many examples (axis 0) at a time are normalised by their own moments, those that are left over, too. None: all together.
         synchronized: whether the moments are those of all replicas of the `tf.distribute` strategy around, by one all-reduce.
-        path: "fused" or "centred", as `training_form.choice` says; None: chosen for what is being traced.
+        path: "fused", "shifted" or "plain", as `arithmetic.dispatch` says; None: chosen for what is being traced.
+        jit_compile: True: XLA compiles this form wherever it is called. None: it is compiled as what is around it, and in eager mode computed at once.
 
     Returns:
         (y, batch): y of the shape and dtype of `x`; `batch`, the `Moments` that it was normalised by; with `virtual_batch_size` those of every group, count,
@@ -101,24 +108,26 @@ def batch_norm_training(
         >>> y.numpy().tolist()
         [[-1.0, -1.0], [1.0, 1.0]]
     """
-    gamma, beta = _gamma_and_beta(gamma, beta, x, axis)
     if path is None:
-        path = choose_path(x.dtype, masked=mask is not None, grouped=virtual_batch_size is not None, synchronized=synchronized)
-    if path == FUSED:
-        return _fused(x, gamma, beta, axis, epsilon)
-
-    mask = _broadcastable(mask, x, axis)
-    inputs, gamma, beta = tf.cast(x, gamma.dtype), _along(gamma, x, axis), _along(beta, x, axis)
-    if virtual_batch_size is not None:
-        y, batch = _by_groups(inputs, gamma, beta, mask, range(x.shape.rank)[axis], epsilon, virtual_batch_size)
-    elif synchronized:
-        y, where = centred.expression(inputs, gamma, beta, mask, _all_but([axis], x), epsilon, merge=over_replicas)
-        batch = [tf.stop_gradient(value) for value in (where.count, where.mean, where.variance)]
+        circumstances = dict(masked=mask is not None, grouped=virtual_batch_size is not None, synchronized=synchronized, jit_compile=bool(jit_compile))
+        path = choose_path(x.dtype, **circumstances)
+    mask = broadcast(mask, x, axis)
+    x = without_nan(x, mask)
+    options = dict(
+        axis=axis,
+        epsilon=epsilon,
+        path=path,
+        small=fused.is_small(x) if path == FUSED else None,
+        counts_apart=synchronized or _counts_apart(mask, axis),
+        virtual_batch_size=virtual_batch_size,
+    )
+    if synchronized:
+        y, batch = forms.training(x, gamma, beta, mask, merge=over_replicas, **options)
+    elif jit_compile or path != PLAIN:
+        y, batch = shared_functions.call(forms.training, (x, gamma, beta, mask), jit_compile, **options)
     else:
-        y, batch = _centred(inputs, gamma, beta, mask, _all_but([axis], x), epsilon)
-    if virtual_batch_size is None:
-        batch = _by_channel(*batch)
-    return tf.cast(y, x.dtype), batch
+        y, batch = forms.training(x, gamma, beta, mask, **options)
+    return y, Moments(*(tf.stop_gradient(value) for value in batch))
 
 
 def batch_norm_inference(
@@ -131,10 +140,11 @@ def batch_norm_inference(
     axis: int,
     epsilon: float,
     path: str | None = None,
+    jit_compile: bool | None = None,
 ) -> tf.Tensor:
-    """Normalises `x` by given statistics: the inference form, one multiplication and one addition a value.
+    """Normalises `x` by given statistics: the inference form.
 
-        y = gamma / sqrt(variance + epsilon) * x + (beta - gamma * mean / sqrt(variance + epsilon))
+        y = gamma * (x - mean) / sqrt(variance + epsilon) + beta
 
     Args:
         x: floating, any rank from 1.
@@ -144,7 +154,9 @@ def batch_norm_inference(
         variance: (C,), not negative.
         axis: the channel axis.
         epsilon: added to the variance.
-        path: "fused" or "centred", as of `batch_norm_training`. Both are nodes that converters and the graph optimiser recognise and fold.
+        path: "fused", TensorFlow's kernel for rank 4 with the channels last, or "plain", single operations; None: chosen. Converters and the graph optimiser
+            fold both.
+        jit_compile: as of `batch_norm_training`.
 
     Returns:
         y: the shape and dtype of `x`.
@@ -157,17 +169,34 @@ def batch_norm_inference(
         [[0.0, 1.0], [1.0, 5.0]]
     """
     if path is None:
-        path = choose_path(x.dtype)
-    dtype = _statistics_dtype(x)
-    # Of a matrix, and with the channels first, the kernel is no faster than the expression, or slower.
-    if path == FUSED and x.shape.rank > 2 and range(x.shape.rank)[axis] == x.shape.rank - 1:
-        return fused.inference(x, *_gamma_and_beta(gamma, beta, x, axis), tf.cast(mean, dtype), tf.cast(variance, dtype), epsilon)
-    mean, variance, beta, gamma = (None if value is None else _along(tf.cast(value, dtype), x, axis) for value in (mean, variance, beta, gamma))
-    return tf.cast(tf.nn.batch_normalization(tf.cast(x, dtype), mean, variance, beta, gamma, epsilon), x.dtype)
+        path = FUSED if has_kernel(x.dtype, bool(jit_compile)) else PLAIN
+    # A reshape around the kernel, which takes four dimensions, would hide it from converters.
+    if path == FUSED and x.shape.rank == 4 and axis in (-1, 3):
+        dtype, channels = statistics_dtype(x), tf.shape(x)[axis]
+        gamma = tf.ones([channels], dtype) if gamma is None else tf.cast(gamma, dtype)
+        beta = tf.zeros([channels], dtype) if beta is None else tf.cast(beta, dtype)
+        tensors = x, gamma, beta, tf.cast(mean, dtype), tf.cast(variance, dtype)
+        if tf.executing_eagerly():
+            return forms.inference_by_kernel(*tensors, epsilon=epsilon)
+        if keras_internals.is_recorded():
+            return shared_functions.call(forms.inference_by_kernel, tensors, epsilon=epsilon)
+        return fused.inference(*tensors, epsilon)
+    if jit_compile:
+        tensors = (None if value is None else tf.convert_to_tensor(value) for value in (x, gamma, beta, mean, variance))
+        return shared_functions.call(forms.inference, tuple(tensors), jit_compile, axis=axis, epsilon=epsilon)
+    return forms.inference(x, gamma, beta, mean, variance, axis=axis, epsilon=epsilon)
 
 
 def lp_norm_training(
-    x: tf.Tensor, gamma: tf.Tensor | None, beta: tf.Tensor | None, mask: tf.Tensor | None = None, *, p: float, axis: int, epsilon: float
+    x: tf.Tensor,
+    gamma: tf.Tensor | None,
+    beta: tf.Tensor | None,
+    mask: tf.Tensor | None = None,
+    *,
+    p: float,
+    axis: int,
+    epsilon: float,
+    jit_compile: bool | None = None,
 ) -> tuple[tf.Tensor, Moments]:
     """Normalises `x` by its own mean and Lp measure: the training form.
 
@@ -185,6 +214,7 @@ def lp_norm_training(
         p: 1, 2 or math.inf.
         axis: the channel axis.
         epsilon: added to the square of the measure.
+        jit_compile: as of `batch_norm_training`.
 
     Returns:
         (y, batch): y of the shape and dtype of `x`; `batch`, `Moments` whose `variance` is the square of the measure.
@@ -197,25 +227,14 @@ def lp_norm_training(
         >>> y.numpy().tolist(), batch.mean.numpy().tolist(), batch.variance.numpy().tolist()
         ([[-0.75], [-0.25], [1.0]], [4.0], [16.0])
     """
-    # The mean is taken twice, as deviations from a mean that is rounded have a mean, too.
-    shift = tf.stop_gradient(moments(x, axis, mask).mean)
-    deviation = tf.cast(x, shift.dtype) - _along(shift, x, axis)
-    count, error, variance = moments(deviation, axis, mask)
-    deviation -= _along(error, x, axis)
-    if p == 1:
-        squared = tf.square(moments(tf.abs(deviation), axis, mask).mean)
-    elif p == 2:
-        squared = variance
+    mask = broadcast(mask, x, axis)
+    x = without_nan(x, mask)
+    options = dict(p=p, axis=axis, epsilon=epsilon, counts_apart=_counts_apart(mask, axis))
+    if jit_compile:
+        y, batch = shared_functions.call(_lp_form, (x, gamma, beta, mask), jit_compile, **options)
     else:
-        counted = centred.masked(deviation, _broadcastable(mask, x, axis))
-        squared = tf.square(tf.maximum(tf.reduce_max(tf.abs(counted), _all_but([axis], x)), 0))  # Without any value the largest is -inf.
-    factor = tf.math.rsqrt(squared + epsilon)
-    if gamma is not None:
-        factor *= tf.cast(gamma, shift.dtype)
-    y = deviation * _along(factor, x, axis)
-    if beta is not None:
-        y += _along(tf.cast(beta, shift.dtype), x, axis)
-    return tf.cast(y, x.dtype), Moments(*(tf.stop_gradient(value) for value in (count, shift + error, squared)))
+        y, batch = _lp_form(x, gamma, beta, mask, **options)
+    return y, Moments(*(tf.stop_gradient(value) for value in batch))
 
 
 def fold_batch_norm(
@@ -278,7 +297,10 @@ def moving_average(moving: tf.Tensor, value: tf.Tensor, momentum: float, count: 
         [1.0]
     """
     value = tf.cast(value, moving.dtype)
-    return tf.where(count > 0, moving * momentum + value * (1.0 - momentum), moving)
+    momentum = tf.cast(tf.convert_to_tensor(momentum, dtype_hint=moving.dtype), moving.dtype)
+    kept = tf.where(count > 0, momentum, tf.ones([], moving.dtype))
+    # A variance of values around 1e20 is infinite; no share of it is 0, where 0 times infinity would be NaN.
+    return tf.math.multiply_no_nan(moving, kept) + tf.math.multiply_no_nan(value, 1.0 - kept)
 
 
 def renormalised(
@@ -328,122 +350,37 @@ def renormalised(
     d = d if dmax is None else tf.clip_by_value(d, -dmax, dmax)
     scale, offset = tf.stop_gradient(r), tf.stop_gradient(d)
     if gamma is not None:
+        gamma = tf.cast(gamma, scale.dtype)
         scale, offset = scale * gamma, offset * gamma
     if beta is not None:
-        offset += beta
-    return normalised * _along(scale, normalised, axis) + _along(offset, normalised, axis)
+        offset += tf.cast(beta, offset.dtype)
+    # An infinite variance, of values around 1e20, makes r infinite and what is normalised 0.
+    return tf.math.multiply_no_nan(along(scale, normalised, axis), normalised) + along(offset, normalised, axis)
 
 
-def _statistics_dtype(x):
-    return tf.float64 if x.dtype == tf.float64 else tf.float32
+def _lp_form(x, gamma, beta, mask, *, p, axis, epsilon, counts_apart):
+    """`lp_norm_training`, its mask of the rank of `x`."""
+    dtype, axes = statistics_dtype(x), all_but([axis], x)
+    inputs = tf.cast(x, dtype)
+    centre = shifted.centre(inputs, mask, axes)
+    deviations = centre.deviations(inputs)
+    values = tf.maximum(centre.count, 1)
+    if p == 1:
+        squared = tf.square(shifted.total(masked(tf.abs(deviations), mask), axes) / values)
+    elif p == 2:
+        squared = centre.variance
+    else:
+        largest = tf.reduce_max(masked(tf.abs(deviations), mask), axes, keepdims=are_kept(axes, x))
+        squared = tf.square(tf.maximum(largest, 0))  # Without any value the largest is -inf.
+    factor = tf.math.rsqrt(squared + epsilon)
+    if gamma is not None:
+        factor *= along(tf.cast(gamma, dtype), x, axis)
+    y = deviations * factor
+    if beta is not None:
+        y += along(tf.cast(beta, dtype), x, axis)
+    return tf.cast(y, x.dtype), forms.by_channel((centre.count, centre.mean, squared), counts_apart)
 
 
-def _by_channel(count, mean, variance):
-    """`Moments` of statistics that keep the reduced axes. A count has the channels' axis only where a mask counts them apart."""
-    return Moments(tf.reshape(count, [] if count.shape.num_elements() == 1 else [-1]), tf.reshape(mean, [-1]), tf.reshape(variance, [-1]))
-
-
-def _gamma_and_beta(gamma, beta, x, axis):
-    """Both as (C,) in the dtype of the statistics, 1 and 0 where they are None."""
-    channels, dtype = tf.shape(x)[axis], _statistics_dtype(x)
-    gamma = tf.ones([channels], dtype) if gamma is None else tf.cast(gamma, dtype)
-    return gamma, tf.zeros([channels], dtype) if beta is None else tf.cast(beta, dtype)
-
-
-def _all_but(kept, x):
-    kept = [range(x.shape.rank)[axis] for axis in kept]
-    return [axis for axis in range(x.shape.rank) if axis not in kept]
-
-
-def _along(vector, x, axis):
-    """(C,), shaped so that it broadcasts along `axis` of `x`."""
-    shape = [1] * x.shape.rank
-    shape[axis] = -1
-    return tf.reshape(vector, shape)
-
-
-def _broadcastable(mask, x, axis):
-    """The mask at the size of `x`, with size 1 for the channels; None stays None. One of Keras's own layers may count a channel's values apart."""
-    if mask is None:
-        return None
-    mask = tf.convert_to_tensor(mask)
-    if mask.shape.rank == x.shape.rank:
-        # The channels keep the mask's size, 1 unless it counts them apart.
-        place = range(x.shape.rank)[axis]
-        return tf.broadcast_to(mask, tf.concat([tf.shape(x)[:place], tf.shape(mask)[place : place + 1], tf.shape(x)[place + 1 :]], 0))
-    axis, shape = range(x.shape.rank)[axis], tf.shape(x)
-    kept = _all_but([axis], x)
-    if mask_fits(mask.shape, [x.shape[place] for place in kept]):
-        return tf.expand_dims(tf.broadcast_to(mask, tf.gather(shape, kept)), axis)
-    return tf.broadcast_to(mask[..., tf.newaxis], shape)
-
-
-def mask_fits(mask_shape, shape):
-    """Whether, as far as their static sizes say, a mask of the one shape broadcasts to the other."""
-    pairs = zip(reversed(list(mask_shape)), reversed(list(shape)))
-    return len(mask_shape) <= len(shape) and all(None in (size, needed) or size in (1, needed) for size, needed in pairs)
-
-
-def _fused(x, gamma, beta, axis, epsilon):
-    def expression(x, gamma, beta, _):
-        inputs, gamma, beta = tf.cast(x, gamma.dtype), _along(gamma, x, axis), _along(beta, x, axis)
-        y, _ = centred.expression(inputs, gamma, beta, None, _all_but([axis], x), epsilon)
-        return tf.cast(y, x.dtype)
-
-    y, batch = differentiable(
-        forward=lambda x, gamma, beta, _: fused.batch_norm(x, gamma, beta, axis, epsilon),
-        backward=lambda x, gamma, dy, saved, _: fused.gradient(gamma, dy, saved, axis, epsilon),
-        expression=expression,
-        x=x,
-        gamma=gamma,
-        beta=beta,
-    )
-    return y, Moments(*batch)
-
-
-def _centred(x, gamma, beta, mask, axes, epsilon):
-    """`centred.expression` with its gradient by hand; statistics keep the reduced axes."""
-
-    def forward(x, gamma, beta, mask):
-        y, where = centred.expression(x, gamma, beta, mask, axes, epsilon)
-        return y, (where.count, where.mean, where.variance), where
-
-    return differentiable(
-        forward=forward,
-        backward=lambda x, gamma, dy, where, mask: centred.backward(x, gamma, dy, where, mask, axes, epsilon),
-        expression=lambda x, gamma, beta, mask: centred.expression(x, gamma, beta, mask, axes, epsilon)[0],
-        x=x,
-        gamma=gamma,
-        beta=beta,
-        mask=mask,
-    )
-
-
-def _by_groups(x, gamma, beta, mask, axis, epsilon, size):
-    """As many groups of `size` examples as there are, and the rest."""
-    examples = tf.shape(x)[0]
-    whole = examples // size
-    parts = [
-        _groups(value, gamma, beta, values_mask, axis, epsilon, groups)
-        for value, values_mask, groups in (
-            (x[: whole * size], None if mask is None else mask[: whole * size], whole),
-            (x[whole * size :], None if mask is None else mask[whole * size :], 1),
-        )
-    ]
-    normalised, batches = zip(*parts)
-    return tf.concat(normalised, 0), Moments(*(tf.concat(values, 0) for values in zip(*batches)))
-
-
-def _groups(x, gamma, beta, mask, axis, epsilon, groups):
-    """`x` in so many groups of equal size, each by its own moments."""
-
-    def apart(value):
-        members = tf.shape(value)[0] // tf.maximum(groups, 1)
-        return tf.reshape(value, tf.concat([[groups, members], tf.shape(value)[1:]], 0))
-
-    grouped = apart(x)
-    y, (count, mean, variance) = _centred(
-        grouped, gamma[tf.newaxis], beta[tf.newaxis], None if mask is None else apart(mask), _all_but([0, axis + 1], grouped), epsilon
-    )
-    batch = tf.broadcast_to(count, tf.shape(mean)), mean, variance
-    return tf.reshape(y, tf.shape(x)), [tf.reshape(value, [groups, tf.shape(x)[axis]]) for value in batch]
+def _counts_apart(mask, axis):
+    """Whether a mask of the inputs' rank counts the values of each channel apart."""
+    return mask is not None and mask.shape[axis] != 1

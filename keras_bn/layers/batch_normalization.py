@@ -87,8 +87,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         self.renorm = getattr(self, "renorm", False)
         self.batches = None
         self._refuse_combinations()
-        self._training_function = compiled(functional.batch_norm_training, jit_compile)
-        self._inference_function = compiled(functional.batch_norm_inference, jit_compile)
+        self._adds_statistics = False
 
     @classmethod
     def _refuse_values(cls, axis, momentum, epsilon, jit_compile, unbiased, virtual_batch_size):
@@ -128,15 +127,22 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def build(self, input_shape):
         self._refuse_shape(input_shape)
-        super().build(input_shape)
+        self._adds_statistics = True
+        try:
+            super().build(input_shape)
+            if self.momentum is None:
+                self.batches = self.add_weight(shape=(), name="batches", initializer="zeros", trainable=False, autocast=False)
+        finally:
+            self._adds_statistics = False
         self.input_spec = None  # `call` says in more words what is wrong.
-        if self.momentum is None:
-            self.batches = self.add_weight(shape=(), name="batches", initializer="zeros", trainable=False, autocast=False)
 
-    def add_weight(self, shape=None, initializer=None, dtype=None, trainable=True, autocast=True, name=None, **kwargs):
-        """As of `keras.Layer`; what is not trained is kept in float32 at least, and by each replica apart, averaged where it is read."""
-        if trainable:
-            return super().add_weight(shape=shape, initializer=initializer, dtype=dtype, trainable=trainable, autocast=autocast, name=name, **kwargs)
+    def add_weight(self, *args, trainable=True, **kwargs):
+        """As of `keras.Layer`. The moving statistics that `build` adds are float32 at least, kept by each replica, and averaged where they are read."""
+        if trainable or not self._adds_statistics:
+            return super().add_weight(*args, trainable=trainable, **kwargs)
+        return self._statistic(*args, **kwargs)
+
+    def _statistic(self, shape, name, initializer, autocast, **_):
         with keras.name_scope(self.name, caller=self):
             variable = keras.Variable(
                 initializer=keras.initializers.get(initializer),
@@ -145,31 +151,53 @@ class BatchNormalization(keras.layers.BatchNormalization):
                 trainable=False,
                 autocast=autocast,
                 aggregation="mean",
-                synchronization="on_read",
+                synchronization="on_read",  # `add_weight` of Keras has no such argument.
                 name=name,
             )
         variable.regularizer = variable.constraint = None
         variable.overwrite_with_gradient = False
-        self._track_variable(variable)
-        return variable
+        return variable  # Keras tracks it when it becomes an attribute.
 
-    def compute_output_spec(self, inputs, training=None, mask=None):
-        self._refuse(inputs, mask)
-        return super().compute_output_spec(inputs, training=training, mask=mask)
+    def compute_output_spec(self, inputs, *args, **kwargs):
+        self._refuse(inputs, kwargs.get("mask"))
+        return super().compute_output_spec(inputs, *args, **kwargs)
 
     def call(self, inputs, training=None, mask=None):
+        if isinstance(inputs, tf.RaggedTensor):
+            return self._ragged(inputs, training, mask)
         outputs, statistics = self._normalised(inputs, training, mask)
-        self._assign(statistics)
+        outputs = self._finished(outputs, training)
+        self._assign(statistics)  # Last, so that nothing has changed where something fails.
         return outputs
+
+    def _finished(self, outputs, training):
+        """What subclasses make of normalised outputs."""
+        return outputs
+
+    def _ragged(self, inputs, training, mask):
+        """Normalises the values that are there, as one long example."""
+        rank, ragged_rank = inputs.shape.rank, inputs.ragged_rank
+        if mask is not None or range(rank)[self.axis] <= ragged_rank:
+            raise ValueError(
+                f"{self.name} received ragged inputs of shape {tuple(inputs.shape)}{'' if mask is None else ' with a mask'}; expected no mask and channels on "
+                "an axis behind the ragged ones: convert the inputs by `to_tensor`."
+            )
+        if self.virtual_batch_size is not None:
+            raise ValueError(f"{self.name} received ragged inputs and has `virtual_batch_size`; expected dense ones, whose examples form groups: leave it out.")
+        values = inputs.flat_values
+        for _ in range(ragged_rank):
+            values = values[tf.newaxis]  # The rank of the inputs, so that `axis` means the same.
+        outputs = self.call(values, training=training)
+        return inputs.with_flat_values(tf.reshape(outputs, tf.shape(inputs.flat_values)))
 
     def _normalised(self, inputs, training, mask):
         """(outputs, what `_statistics` become, nothing where they stay)."""
-        inputs = tf.convert_to_tensor(inputs)
+        inputs = self._as_tensor(inputs)
         if mask is not None:
             mask = tf.cast(mask, tf.bool)
         self._refuse(inputs, mask)
         if inputs.shape[self.axis] is None:
-            inputs = self._of_channels(inputs)
+            inputs = self._with_channels_checked(inputs)
         mask = self._of_every_axis(mask, inputs)
         gamma = tf.convert_to_tensor(self.gamma) if self.scale else None
         beta = tf.convert_to_tensor(self.beta) if self.center else None
@@ -188,8 +216,16 @@ class BatchNormalization(keras.layers.BatchNormalization):
             )
         return tf.cast(outputs, self.compute_dtype), statistics
 
-    def _of_channels(self, inputs):
-        """The inputs, whose number of channels is known when they are there only."""
+    def _as_tensor(self, inputs):
+        if isinstance(inputs, tf.SparseTensor):
+            raise ValueError(
+                f"{self.name} received a sparse tensor; expected a dense or a ragged one, as zeros do not stay zeros: convert it by tf.sparse.to_dense."
+            )
+        inputs = tf.convert_to_tensor(inputs)
+        return inputs if inputs.dtype.is_floating else tf.cast(inputs, self.compute_dtype)
+
+    def _with_channels_checked(self, inputs):
+        """The inputs, whose number of channels is unknown when the graph is made: it is checked when the graph runs."""
         expected = self.moving_mean.shape[0]
         message = (
             f"{self.name} received another number of channels; expected {expected} on axis {self.axis}, as it was built with: make another layer for these."
@@ -206,36 +242,40 @@ class BatchNormalization(keras.layers.BatchNormalization):
             return None
         rank, shape = inputs.shape.rank, inputs.shape
         axis = range(rank)[self.axis]
-        if not functional.mask_fits(mask.shape, [size for place, size in enumerate(shape) if place != axis]):
+        if not functional.mask_fits(mask.shape, [size for index, size in enumerate(shape) if index != axis]):
             return mask[..., tf.newaxis]  # As Keras's layers pass it on.
         mask = tf.reshape(mask, tf.concat([tf.ones([rank - 1 - mask.shape.rank], tf.int32), tf.shape(mask)], 0))
         return tf.expand_dims(mask, axis)
 
     def _infer(self, inputs, gamma, beta):
-        statistics = tf.convert_to_tensor(self.moving_mean), tf.convert_to_tensor(self.moving_variance)
-        path = functional.choose_path(inputs.dtype, jit_compile=bool(self.jit_compile))
-        return self._inference_function(inputs, gamma, beta, *statistics, axis=self.axis, epsilon=self.epsilon, path=path)
+        return functional.batch_norm_inference(
+            inputs,
+            gamma,
+            beta,
+            tf.convert_to_tensor(self.moving_mean),
+            tf.convert_to_tensor(self.moving_variance),
+            axis=self.axis,
+            epsilon=self.epsilon,
+            jit_compile=self.jit_compile,
+        )
 
     def _train(self, inputs, gamma, beta, mask):
         """(outputs, what `_statistics` become)."""
-        path = functional.choose_path(
-            inputs.dtype,
-            masked=mask is not None,
-            grouped=self.virtual_batch_size is not None,
+        options = dict(
+            axis=self.axis,
+            epsilon=self.epsilon,
+            virtual_batch_size=self.virtual_batch_size,
             synchronized=self.synchronized,
-            jit_compile=bool(self.jit_compile),
+            jit_compile=self.jit_compile,
         )
-        # Replicas cannot talk to each other from within a function of one of them.
-        form = functional.batch_norm_training if self.synchronized else self._training_function
-        arguments = dict(axis=self.axis, epsilon=self.epsilon, virtual_batch_size=self.virtual_batch_size, synchronized=self.synchronized, path=path)
         if self.renorm:
             # The correction needs the batch's moments, and its product with gamma and beta their dtype.
-            normalised, batch = form(tf.cast(inputs, self.moving_mean.dtype), None, None, mask, **arguments)
+            normalised, batch = functional.batch_norm_training(tf.cast(inputs, self.moving_mean.dtype), None, None, mask, **options)
             outputs = functional.renormalised(
                 normalised, gamma, beta, batch, self.renorm_mean, self.renorm_stddev, axis=self.axis, epsilon=self.epsilon, **self.renorm_clipping
             )
         else:
-            outputs, batch = form(inputs, gamma, beta, mask, **arguments)
+            outputs, batch = functional.batch_norm_training(inputs, gamma, beta, mask, **options)
         return outputs, self._followed(batch)
 
     @property
@@ -289,9 +329,6 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def _refuse(self, inputs, mask):
         """Refuses inputs and masks by what is known of them before anything is computed."""
-        if not tf.as_dtype(inputs.dtype).is_floating:
-            name = tf.as_dtype(inputs.dtype).name
-            raise ValueError(f"{self.name} received inputs of dtype {name}; expected floating point: cast them, for instance to float32.")
         self._refuse_shape(inputs.shape)
         if mask is not None:
             self._refuse_mask(mask.shape, inputs.shape)
@@ -321,7 +358,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         if tf.TensorShape(mask).rank is None:
             raise ValueError(f"{self.name} received a mask of unknown rank; expected a known one: give it a shape by tf.ensure_shape.")
         axis = range(len(shape))[self.axis]
-        expected = [size for place, size in enumerate(shape) if place != axis]
+        expected = [size for index, size in enumerate(shape) if index != axis]
         as_keras_passes_it = len(mask) == len(expected) and functional.mask_fits(mask, shape[:-1])
         if not functional.mask_fits(mask, expected) and not as_keras_passes_it:
             raise ValueError(
@@ -331,8 +368,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def get_config(self):
         # What Keras's layer does not know is left out where it says nothing, so that it takes the config, too.
-        own = {name: value for name in ("jit_compile", "unbiased", "virtual_batch_size") if (value := getattr(self, name))}
-        return {**super().get_config(), **own}
+        additions = {name: value for name in ("jit_compile", "unbiased", "virtual_batch_size") if (value := getattr(self, name))}
+        return {**super().get_config(), **additions}
 
     @classmethod
     def from_config(cls, config):
@@ -354,11 +391,3 @@ def is_number(value):
 
 def is_integer(value):
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
-
-
-def compiled(form, jit_compile):
-    """A form of normalisation as the `tf.function` of one layer."""
-    function = tf.function(form, jit_compile=jit_compile, autograph=False)
-    # A trace for every shape and path is what is wanted; TensorFlow counts those of all layers together, and warns.
-    function._omit_frequent_tracing_warning = True
-    return function

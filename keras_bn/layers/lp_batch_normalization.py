@@ -5,7 +5,7 @@ import math
 import keras
 
 from keras_bn import functional
-from keras_bn.layers.batch_normalization import BatchNormalization, compiled
+from keras_bn.layers.batch_normalization import BatchNormalization
 
 # Arguments of BatchNormalization that are about its variance.
 _OF_VARIANCE = ("unbiased", "virtual_batch_size", "synchronized", "renorm")
@@ -74,10 +74,9 @@ class LpBatchNormalization(BatchNormalization):
                 )
         super().__init__(axis=axis, momentum=momentum, epsilon=epsilon, center=center, scale=scale, **kwargs)
         self.p = math.inf if p == "inf" else p
-        self._lp_training_function = compiled(functional.lp_norm_training, self.jit_compile)
 
     def _train(self, inputs, gamma, beta, mask):
-        outputs, batch = self._lp_training_function(inputs, gamma, beta, mask, p=self.p, axis=self.axis, epsilon=self.epsilon)
+        outputs, batch = functional.lp_norm_training(inputs, gamma, beta, mask, p=self.p, axis=self.axis, epsilon=self.epsilon, jit_compile=self.jit_compile)
         return outputs, self._followed(batch)
 
     def get_config(self):

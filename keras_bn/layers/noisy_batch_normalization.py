@@ -81,13 +81,7 @@ class NoisyBatchNormalization(BatchNormalization):
         self.noise_in_inference = bool(noise_in_inference)
         self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def call(self, inputs, training=None, mask=None):
-        outputs, statistics = self._normalised(inputs, training, mask)
-        outputs = self._with_noise(outputs, training)
-        self._assign(statistics)  # Last, so that nothing has changed where something fails.
-        return outputs
-
-    def _with_noise(self, outputs, training):
+    def _finished(self, outputs, training):
         if self.noise_in_inference:
             return self._noisy(outputs)
         if not self.trainable:
@@ -110,8 +104,8 @@ class NoisyBatchNormalization(BatchNormalization):
         return tf.cast(scale * tf.cast(activations, dtype) + offset, activations.dtype)
 
     def get_config(self):
-        own = {name: getattr(self, name) for name in ("mean_range", "variance_range", "seed", "noise_in_inference")}
-        return {**super().get_config(), **own}
+        additions = {name: getattr(self, name) for name in ("mean_range", "variance_range", "seed", "noise_in_inference")}
+        return {**super().get_config(), **additions}
 
 
 def _is_number(value):

@@ -8,6 +8,7 @@ import tensorflow as tf
 import keras_bn
 import reference
 from built_layer import built
+from keras_bn.arithmetic import shared_functions
 
 SHAPES = [((16, 5), -1), ((6, 7, 4), -1), ((4, 6, 5, 3), -1), ((4, 3, 6, 5), 1), ((3, 4, 5, 2, 3), -1)]
 # Rounding of sums of up to about 400 float32 values of size 10, relative to results of size 1.
@@ -133,13 +134,20 @@ def test_jit_compile_changes_no_number(inputs, rng, execution):
     np.testing.assert_allclose(layers[0].moving_variance, layers[1].moving_variance, rtol=1e-6)
 
 
-def test_each_form_is_traced_once(inputs):
-    layer = keras_bn.BatchNormalization()
-    for _ in range(3):
-        layer(inputs((8, 4)), training=True)
-        layer(inputs((8, 4)), training=False)
-    assert layer._training_function.experimental_get_tracing_count() == 1
-    assert layer._inference_function.experimental_get_tracing_count() == 1
+@pytest.mark.parametrize("arguments", [{}, {"jit_compile": True}, {"virtual_batch_size": 2}])
+def test_one_trace_serves_all_layers_and_shapes(arguments, inputs):
+    def train(layer, examples):
+        x = tf.constant(inputs((examples, 3, 4)))
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            loss = tf.reduce_sum(layer(x, training=True) ** 2) + tf.reduce_sum(layer(x, training=False))
+        tape.gradient(loss, x)
+
+    train(keras_bn.BatchNormalization(**arguments), 8)
+    traced = shared_functions._traced.cache_info().currsize
+    for examples in (9, 10, 11):
+        train(keras_bn.BatchNormalization(**arguments), examples)
+    assert shared_functions._traced.cache_info().currsize == traced
 
 
 def test_jit_compile_false_is_refused():

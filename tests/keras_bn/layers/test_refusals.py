@@ -98,11 +98,6 @@ def test_shape(arguments, shape, expected):
             "received 5 channels, in inputs of shape (8, 6, 5); expected 4 on axis -1, as it was built with: make another layer for these.",
         ),
         (
-            np.ones((8, 6, 4), "int64"),
-            {},
-            "received inputs of dtype int64; expected floating point: cast them, for instance to float32.",
-        ),
-        (
             np.ones((8, 6, 4), "float32"),
             {"mask": np.ones((8, 5), bool)},
             "received a mask of shape (8, 5) for inputs of shape (8, 6, 4); expected one that broadcasts to (8, 6), the shape of the inputs without the "
@@ -148,7 +143,6 @@ def test_channels_that_are_known_at_run_time_only(inputs):
     ("symbolic", "expected"),
     [
         (lambda: keras.Input((3,)), "received 3 channels, in inputs of shape (None, 3); expected 4 on axis -1"),
-        (lambda: keras.Input((4,), dtype="int32"), "received inputs of dtype int32; expected floating point"),
     ],
 )
 def test_symbolic_inputs(symbolic, expected):

@@ -6,15 +6,20 @@ import tensorflow as tf
 
 import reference
 from keras_bn import functional
+from keras_bn.arithmetic import fused
 
-PATHS = ["fused", "centred"]
+PATHS = ["fused", "shifted"]
 SHAPES = [((16, 5), -1), ((6, 7, 4), -1), ((6, 4, 7), 1), ((4, 6, 5, 3), -1), ((4, 3, 6, 5), 1), ((3, 4, 5, 2, 3), -1), ((5, 16), 0)]
 
 
-@pytest.fixture(params=[("fused", "eager"), ("fused", "function"), ("centred", "eager"), ("centred", "function"), ("centred", "xla")], ids="-".join)
-def computed(request):
-    """(path, wrapper of a function), each where it is taken: the kernel's meaning under XLA is another."""
+@pytest.fixture(params=[("fused", "function"), ("kernel", "eager"), ("kernel", "function"), ("shifted", "eager"), ("shifted", "xla")], ids="-".join)
+def computed(request, monkeypatch):
+    """(path, wrapper of a function), each where it is taken: the kernel's meaning under XLA is another. The inputs are small, where the path of the kernel
+    takes single operations, unless it is told that nothing is."""
     path, execution = request.param
+    if path == "kernel":
+        path = "fused"
+        monkeypatch.setattr(fused, "SMALL", -1)
     return path, (lambda function: function) if execution == "eager" else lambda function: tf.function(function, jit_compile=execution == "xla")
 
 
@@ -74,7 +79,6 @@ def test_variance_stays_right_far_from_zero_in_half_precision(dtype, computed, r
     y, batch = execution(lambda x: functional.batch_norm_training(x, None, None, axis=-1, epsilon=1e-3, path=path))(x)
     mean, variance = reference.moments(tf.cast(x, tf.float64).numpy())
     assert y.dtype == x.dtype
-    # The fused path takes the mean out in half precision, which is exact, as inputs and mean are within a factor of 2.
     np.testing.assert_allclose(batch.variance, variance, rtol=1e-4)
     np.testing.assert_allclose(batch.mean, mean, rtol=1e-5)
 
@@ -195,8 +199,8 @@ def test_third_derivatives_of_both_paths_agree(inputs, rng):
             second = tf.reduce_sum(w * b.gradient(first, x))
         return a.gradient(second, x)
 
-    fused, centred = third("fused").numpy(), third("centred").numpy()
-    np.testing.assert_allclose(fused, centred, rtol=1e-4, atol=1e-4 * np.abs(centred).max())
+    one, other = third("fused").numpy(), third("shifted").numpy()
+    np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4 * np.abs(other).max())
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -250,3 +254,18 @@ def test_inference_has_gradients_of_two_orders(shape, axis, path, inputs, rng):
         np.testing.assert_allclose(value, wanted, rtol=1e-4, atol=1e-4)
     # To x: <dx, direction> is linear in gamma and dy alone; dgamma**2 leaves 2 dgamma dy / sqrt(v + epsilon).
     np.testing.assert_allclose(second[0], 2 * np.reshape(expected[1], vector) * dy / np.sqrt(v + 0.1), rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("examples", [3, 700])
+def test_the_running_graph_decides_by_the_size_of_the_batch(examples, rng):
+    """700 examples are too many for single operations, 3 are not."""
+    x, dy = rng.normal(2, 1, (examples, 5, 6, 4)), rng.normal(size=(examples, 5, 6, 4))
+    gamma, beta = rng.normal(2, 1, 4), rng.normal(3, 1, 4)
+    run = tf.function(forward_and_backward(None, -1, 0.1), input_signature=[tf.TensorSpec([None, 5, 6, 4])] + [tf.TensorSpec([4])] * 2 + [tf.TensorSpec(None)])
+    y, batch, gradients = run(*(tf.constant(value, tf.float32) for value in (x, gamma, beta, dy)))
+    assert batch.count == examples * 30
+    np.testing.assert_allclose(batch.variance, reference.moments(x)[1], rtol=1e-5)
+    np.testing.assert_allclose(y, reference.batch_norm_training(x, gamma, beta, -1, 0.1), rtol=5e-5, atol=5e-5)
+    # Sums of up to 21,000 products.
+    for gradient, expected in zip(gradients, reference.batch_norm_training_gradient(x, gamma, dy, -1, 0.1)):
+        np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=2e-3)

@@ -1,0 +1,98 @@
+"""Moments from deviations to a value near the mean: right for every dtype, rank, axis, mask and compiler.
+
+Index convention: `axes` are the reduced ones. Statistics broadcast against the inputs: where the last axis alone is left they are (C,), else they keep the
+reduced axes with size 1.
+"""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from keras_bn.arithmetic import axes as axes_
+from keras_bn.arithmetic.masks import masked
+
+SAMPLE = 64  # The shift is the mean of at least this part of the batch.
+STAGE = 8  # Rows that the first stage of a sum adds at a time.
+
+
+class Centre(NamedTuple):
+    """Where the inputs lie. The mean is shift + error, kept in two parts: their sum is rounded, their differences to the inputs are not.
+
+    count: values a channel, at least 0; variance: with divisor `count`; both 0 without any value. All have the inputs' dtype.
+    """
+
+    count: tf.Tensor
+    shift: tf.Tensor
+    error: tf.Tensor
+    variance: tf.Tensor
+
+    @property
+    def mean(self):
+        return self.shift + self.error
+
+    def deviations(self, x):
+        return (x - self.shift) - self.error
+
+
+def centre(x: tf.Tensor, mask: tf.Tensor | None, axes: list[int], small: bool = False, count: tf.Tensor | None = None) -> Centre:
+    """The moments of `x` over `axes`.
+
+        d = x - shift      error = mean(d)      variance = mean(d**2) - error**2
+
+    The shift is the mean of the first part of the batch, f = 1/SAMPLE of it or more. By Cauchy and Schwarz it is no further from the mean than
+    sqrt(1/f - 1) standard deviations, whatever the data. So the subtraction costs at most 1/f in relative precision, and two sums over the inputs are enough.
+
+    With a mask, or where the inputs are small, the shift is the mean of all, and variance = mean((d - error)**2): one sum more, fewer operations.
+
+    Args:
+        x: float32 or float64.
+        mask: bool, the shape of `x` with size 1 for the channels, or None.
+        axes: which to reduce.
+        small: whether operations cost more than sums.
+        count: values a channel, where that is known already and there is no mask.
+    """
+    if mask is not None:
+        count = plain_total(tf.cast(mask, x.dtype), axes)
+    elif count is None:
+        count = axes_.size(x, axes, x.dtype)
+    if mask is not None or small:
+        values = tf.maximum(count, 1)
+        add = plain_total if small else total
+        shift = tf.stop_gradient(add(masked(x, mask), axes) / values)
+        error = add(masked(x - shift, mask), axes) / values
+        variance = add(tf.square(masked((x - shift) - error, mask)), axes) / values
+        return Centre(count, shift, error, variance)
+    sample = x[: (tf.shape(x)[0] + SAMPLE - 1) // SAMPLE] if 0 in axes else x
+    # The first value of each channel, or 0 without any: the differences of the others to it add up without rounding away.
+    start = plain_total(sample[tuple(slice(1 if axis in axes else None) for axis in range(x.shape.rank))], axes)
+    shift = tf.stop_gradient(start + total(sample - start, axes) / tf.maximum(axes_.size(sample, axes, x.dtype), 1))
+    deviation = x - shift
+    values = tf.maximum(count, 1)
+    error = total(deviation, axes) / values
+    squared = total(tf.square(deviation), axes) / values
+    # Squares of values around 1e20 are infinite; the difference of two infinities would be NaN.
+    variance = tf.where(tf.math.is_inf(squared), squared, tf.maximum(squared - tf.square(error), 0))
+    return Centre(count, shift, error, variance)
+
+
+def plain_total(x: tf.Tensor, axes: list[int]) -> tf.Tensor:
+    """The sum over `axes`, in one operation."""
+    return tf.reduce_sum(x, axes, keepdims=axes_.are_kept(axes, x))
+
+
+def total(x: tf.Tensor, axes: list[int]) -> tf.Tensor:
+    """The sum over `axes`, in the form that XLA compiles well.
+
+    Where one axis of three and more is left, it is made in two stages, rows that lie far apart first: XLA's CPU compiler makes of a one-stage sum a loop over
+    single values, of this one a loop over neighbours. A matrix mostly fits into the cache, where that does not matter.
+    """
+    kept = [axis for axis in range(x.shape.rank) if axis not in axes]
+    if x.shape.rank < 3 or len(kept) != 1 or kept == [0]:
+        return plain_total(x, axes)
+    shape = tf.shape(x)
+    channels, behind = shape[kept[0]], tf.reduce_prod(shape[kept[0] + 1 :])
+    rows = tf.reshape(x, [-1, channels * behind])
+    whole = tf.shape(rows)[0] // STAGE * STAGE
+    staged = tf.reduce_sum(tf.reshape(rows[:whole], [STAGE, whole // STAGE * channels * behind]), 0)
+    summed = sum(tf.reduce_sum(tf.reshape(part, [-1, channels, behind]), [0, 2]) for part in (staged, rows[whole:]))
+    return axes_.along(summed, x, kept[0])
