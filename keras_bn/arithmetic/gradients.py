@@ -88,6 +88,8 @@ def attached(forward: Callable, backward: Callable, x, gamma, beta, mask, axes: 
     @tf.custom_gradient
     def computed(x, gamma, beta, *masks):
         y, statistics, saved = forward(x, gamma, beta, *(masks or [None]))
+        # Otherwise second derivatives would backpropagate zeros through what made these.
+        saved = [tf.stop_gradient(value) for value in saved]
 
         def gradient(dy, *_):
             @tf.custom_gradient
