@@ -136,6 +136,7 @@ def batch_norm_inference(
     beta: tf.Tensor | None,
     mean: tf.Tensor,
     variance: tf.Tensor,
+    mask: tf.Tensor | None = None,
     *,
     axis: int,
     epsilon: float,
@@ -152,6 +153,7 @@ def batch_norm_inference(
         beta: (C,), or None for 0.
         mean: (C,).
         variance: (C,), not negative.
+        mask: as of `batch_norm_training`: NaN at positions that do not count reaches no gradient.
         axis: the channel axis.
         epsilon: added to the variance.
         path: "fused", TensorFlow's kernel for rank 4 with the channels last, or "plain", single operations; None: chosen. Converters and the graph optimiser
@@ -168,6 +170,7 @@ def batch_norm_inference(
         >>> batch_norm_inference(x, None, None, [1., 0.], [4., 100.], axis=-1, epsilon=0.).numpy().tolist()
         [[0.0, 1.0], [1.0, 5.0]]
     """
+    x = without_nan(x, broadcast(mask, x, axis))
     if path is None:
         path = FUSED if has_kernel(x.dtype, bool(jit_compile)) else PLAIN
     # A reshape around the kernel, which takes four dimensions, would hide it from converters.
@@ -345,6 +348,7 @@ def renormalised(
     """
     renorm_mean, s = tf.cast(renorm_mean, batch.mean.dtype), tf.maximum(tf.cast(renorm_stddev, batch.mean.dtype), epsilon**0.5)
     r, d = tf.sqrt(batch.variance + epsilon) / s, (batch.mean - renorm_mean) / s
+    r = tf.where(tf.math.is_finite(r), r, tf.ones([], r.dtype))  # The variance of values around 1e20 is infinite; what is normalised by it is 0, and stays so.
     r = r if rmin is None else tf.maximum(r, rmin)
     r = r if rmax is None else tf.minimum(r, rmax)
     d = d if dmax is None else tf.clip_by_value(d, -dmax, dmax)
@@ -354,8 +358,7 @@ def renormalised(
         scale, offset = scale * gamma, offset * gamma
     if beta is not None:
         offset += tf.cast(beta, offset.dtype)
-    # An infinite variance, of values around 1e20, makes r infinite and what is normalised 0.
-    return tf.math.multiply_no_nan(along(scale, normalised, axis), normalised) + along(offset, normalised, axis)
+    return normalised * along(scale, normalised, axis) + along(offset, normalised, axis)
 
 
 def _lp_form(x, gamma, beta, mask, *, p, axis, epsilon, counts_apart):

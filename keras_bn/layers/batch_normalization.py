@@ -203,7 +203,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         beta = tf.convert_to_tensor(self.beta) if self.center else None
         decided_by_tensor, statistics = tf.is_tensor(training), []
         if not self.trainable or not (decided_by_tensor or training):
-            outputs = self._infer(inputs, gamma, beta)
+            outputs = self._infer(inputs, gamma, beta, mask)
         elif not decided_by_tensor:
             outputs, statistics = self._train(inputs, gamma, beta, mask)
         else:
@@ -212,7 +212,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             outputs, statistics = tf.cond(
                 tf.cast(training, tf.bool),
                 lambda: trained or self._train(inputs, gamma, beta, mask),
-                lambda: (self._infer(inputs, gamma, beta), [tf.convert_to_tensor(variable) for variable in self._statistics]),
+                lambda: (self._infer(inputs, gamma, beta, mask), [tf.convert_to_tensor(variable) for variable in self._statistics]),
             )
         return tf.cast(outputs, self.compute_dtype), statistics
 
@@ -247,13 +247,14 @@ class BatchNormalization(keras.layers.BatchNormalization):
         mask = tf.reshape(mask, tf.concat([tf.ones([rank - 1 - mask.shape.rank], tf.int32), tf.shape(mask)], 0))
         return tf.expand_dims(mask, axis)
 
-    def _infer(self, inputs, gamma, beta):
+    def _infer(self, inputs, gamma, beta, mask):
         return functional.batch_norm_inference(
             inputs,
             gamma,
             beta,
             tf.convert_to_tensor(self.moving_mean),
             tf.convert_to_tensor(self.moving_variance),
+            mask,
             axis=self.axis,
             epsilon=self.epsilon,
             jit_compile=self.jit_compile,
