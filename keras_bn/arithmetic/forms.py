@@ -93,10 +93,11 @@ def inference(x, gamma, beta, mean, variance, *, axis: int, epsilon: float):
     this form as well.
     """
     dtype = statistics_dtype(x)
-    mean, factor = along(tf.cast(mean, dtype), x, axis), tf.math.rsqrt(tf.cast(variance, dtype) + epsilon)
+    mean, factor = tf.cast(mean, dtype), tf.math.rsqrt(tf.cast(variance, dtype) + epsilon)
     if gamma is not None:
         factor *= tf.cast(gamma, dtype)
-    y = (tf.cast(x, dtype) - mean) * along(factor, x, axis)
+    # TFLite folds additions, but no subtractions, into a dense layer, and takes the sum with what is negated for one.
+    y = (tf.cast(x, dtype) + along(-1.0 * mean, x, axis)) * along(factor, x, axis)
     if beta is not None:
         y += along(tf.cast(beta, dtype), x, axis)
     return tf.cast(y, x.dtype)
@@ -104,7 +105,7 @@ def inference(x, gamma, beta, mean, variance, *, axis: int, epsilon: float):
 
 def _normalised(x, gamma, beta, mask, axes, epsilon, path, merge=None):
     def forward(x, gamma, beta, mask):
-        centre = shifted.centre(x, mask, axes)
+        centre = shifted.centre(x, mask, axes, small=path == PLAIN)
         if merge is not None:
             centre = merge(centre)
         y = centre.deviations(x) * (gamma * tf.math.rsqrt(centre.variance + epsilon)) + beta

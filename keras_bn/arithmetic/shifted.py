@@ -48,7 +48,7 @@ def centre(x: tf.Tensor, mask: tf.Tensor | None, axes: list[int], small: bool = 
         x: float32 or float64.
         mask: bool, the shape of `x` with size 1 for the channels, or None.
         axes: which to reduce.
-        small: whether operations cost more than sums.
+        small: whether operations cost more than sums, or are to be few.
         count: values a channel, where that is known already and there is no mask.
     """
     if mask is not None:
