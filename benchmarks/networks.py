@@ -17,8 +17,37 @@ def resnet50():
 
     import keras_bn
 
-    model = keras.applications.ResNet50(weights=None, input_shape=IMAGE_SHAPE, classes=CLASSES, classifier_activation=None)
-    return exchanged(model, keras.layers.BatchNormalization, keras_bn.BatchNormalization)
+    return exchanged(application("ResNet50", IMAGE_SHAPE[0]), keras.layers.BatchNormalization, keras_bn.BatchNormalization)
+
+
+def tabular():
+    """Three Dense(64) with keras.layers.BatchNormalization on 32 columns."""
+    import keras
+
+    model = keras.Sequential([keras.Input((32,))])
+    for _ in range(3):
+        model.add(keras.layers.Dense(64, use_bias=False))
+        model.add(keras.layers.BatchNormalization())
+        model.add(keras.layers.ReLU())
+    model.add(keras.layers.Dense(CLASSES))
+    return model
+
+
+def application(name, size):
+    """A net of keras.applications with random weights and its own layers, for images of `size` by `size` pixels."""
+    import keras
+
+    return getattr(keras.applications, name)(weights=None, input_shape=(size, size, 3), classes=CLASSES, classifier_activation=None)
+
+
+# name: (maker of a net with keras.layers.BatchNormalization, examples a step). VGG, which is compared with a plain net, too, is made by `vgg`.
+NETS = {
+    "mobilenet_v2": (lambda: application("MobileNetV2", 96), 32),
+    "mobilenet_v2_small": (lambda: application("MobileNetV2", 64), 4),
+    "efficientnet_b0": (lambda: application("EfficientNetB0", 96), 32),
+    "resnet50": (lambda: application("ResNet50", 64), 32),
+    "tabular": (tabular, 256),
+}
 
 
 def exchanged(model, old, new):
@@ -29,6 +58,6 @@ def exchanged(model, old, new):
         kind = new if type(layer) is old else type(layer)
         return kind.from_config(layer.get_config())
 
-    clone = keras.models.clone_model(model, clone_function=kept_or_exchanged)
+    clone = keras.models.clone_model(model, clone_function=kept_or_exchanged, recursive=True)
     clone.set_weights(model.get_weights())
     return clone

@@ -7,12 +7,16 @@ overheads are shown as median (lower to upper quartile). The nets with batch nor
 
     python -m benchmarks.train_step                                      VGG-16 of quarter width, batches of 128, as a graph: a minute on 2 cores
     python -m benchmarks.train_step --jit_compile                        compiled by XLA
+    python -m benchmarks.train_step --depth=11 --batch_size=64           a smaller one
+    python -m benchmarks.train_step --net=mobilenet_v2                   a net of keras.applications, or `tabular`: Keras's layer and ours, no plain net
+    python -m benchmarks.train_step --net=resnet50 --dtype_policy=mixed_bfloat16
 """
 
 from absl import app, flags
 
 from benchmarks import networks, program, timing
 
+VGG = "vgg"
 PLAIN, KERAS, OURS = "plain", "keras", "keras_bn"
 TRAINING, INFERENCE = "train step", "inference"
 LEARNING_RATE, MOMENTUM = 1e-3, 0.9
@@ -20,52 +24,68 @@ LEARNING_RATE, MOMENTUM = 1e-3, 0.9
 
 def define_flags():
     """Called where this is the program only: recipes have flags of the same names, and a process may import both."""
+    flags.DEFINE_enum("net", VGG, (VGG, *networks.NETS), "Which net: VGG by --depth and --width, or one whose size is fixed.")
+    flags.DEFINE_enum("dtype_policy", "float32", ("float32", "mixed_bfloat16", "mixed_float16"), "Keras's dtype policy of all layers.")
     flags.DEFINE_enum("depth", "16", ("11", "13", "16", "19"), "Weight layers of VGG.")
     flags.DEFINE_float("width", 0.25, "Multiplies the number of filters and dense units; 1 is the paper's net.", lower_bound=1e-6)
-    flags.DEFINE_integer("batch_size", 128, "Images of 32 by 32 pixels a step.", lower_bound=1)
+    flags.DEFINE_integer("batch_size", None, "Examples a step. Default: 128 for VGG, else what benchmarks/networks.py has for the net.", lower_bound=1)
     flags.DEFINE_bool("jit_compile", False, "Compile the train step and the inference by XLA.")
     flags.adopt_module_key_flags(program)
 
 
 def nets(settings):
-    """The three models, compiled, by contestant."""
+    """The models, compiled, by contestant; a plain one of VGG only."""
     import keras
 
     import keras_bn
 
-    plain, ours = (networks.vgg(int(settings["depth"]), settings["width"], batch_norm) for batch_norm in (False, True))
-    found = {PLAIN: plain, KERAS: networks.exchanged(ours, keras_bn.BatchNormalization, keras.layers.BatchNormalization), OURS: ours}
-    for model in found.values():
+    keras.config.set_dtype_policy(settings["dtype_policy"])
+    if settings["net"] == VGG:
+        plain, ours = (networks.vgg(int(settings["depth"]), settings["width"], batch_norm) for batch_norm in (False, True))
+        models = {PLAIN: plain, KERAS: networks.exchanged(ours, keras_bn.BatchNormalization, keras.layers.BatchNormalization), OURS: ours}
+    else:
+        theirs = networks.NETS[settings["net"]][0]()
+        models = {KERAS: theirs, OURS: networks.exchanged(theirs, keras.layers.BatchNormalization, keras_bn.BatchNormalization)}
+    for model in models.values():
         model.compile(
             optimizer=keras.optimizers.SGD(LEARNING_RATE, momentum=MOMENTUM),
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             jit_compile=settings["jit_compile"],
         )
-    return found
+    return models
+
+
+def batch_size(settings):
+    default = 128 if settings["net"] == VGG else networks.NETS[settings["net"]][1]
+    return settings["batch_size"] or default
 
 
 def measured(what, models, settings):
-    """One comparison, as the JSON file has it: `milliseconds` of each net, `overhead_percent` of the two with batch normalisation and how they compare."""
+    """One comparison, as the JSON file has it: `milliseconds` of each net, `overhead_percent` of the two with batch normalisation, if there is a plain one,
+    and how they compare."""
     import numpy as np
     import tensorflow as tf
 
     rng = np.random.default_rng(0)
-    images = tf.constant(rng.standard_normal((settings["batch_size"], *networks.IMAGE_SHAPE), np.float32))
-    labels = tf.constant(rng.integers(networks.CLASSES, size=settings["batch_size"]))
+    examples = batch_size(settings)
+    inputs = tf.constant(rng.standard_normal((examples, *models[OURS].input_shape[1:]), np.float32))
+    labels = tf.constant(rng.integers(networks.CLASSES, size=examples))
 
     def contestant(model):
         # Both return NumPy arrays, so that the work is done then.
-        return (lambda: model.train_on_batch(images, labels)) if what == TRAINING else (lambda: model.predict_on_batch(images))
+        return (lambda: model.train_on_batch(inputs, labels)) if what == TRAINING else (lambda: model.predict_on_batch(inputs))
 
     times = timing.interleaved({name: contestant(model) for name, model in models.items()}, settings["repetitions"], settings["seconds"])
-    return {
+    comparison = {
         "what": what,
-        "repetitions": len(times[PLAIN]),
+        "repetitions": len(times[OURS]),
         "milliseconds": {name: timing.summary([1000 * time for time in each]) for name, each in times.items()},
-        "overhead_percent": {name: timing.overheads(times[name], times[PLAIN]) for name in (KERAS, OURS)},
-        "overhead_ratio": timing.overhead_ratio(times[OURS], times[KERAS], times[PLAIN]),
         "ratios": {f"{KERAS}/{OURS}": timing.ratios(times[KERAS], times[OURS])},
     }
+    if PLAIN in times:
+        comparison["overhead_percent"] = {name: timing.overheads(times[name], times[PLAIN]) for name in (KERAS, OURS)}
+        comparison["overhead_ratio"] = timing.overhead_ratio(times[OURS], times[KERAS], times[PLAIN])
+    return comparison
 
 
 def table(comparisons):
@@ -77,10 +97,10 @@ def table(comparisons):
             "": each["what"],
             "net": name,
             "ms": program.shown(each["milliseconds"][name], 1),
-            "overhead, %": program.shown(each["overhead_percent"].get(name), 1),
+            "overhead, %": program.shown(each.get("overhead_percent", {}).get(name), 1),
         }
         for each in comparisons
-        for name in (PLAIN, KERAS, OURS)
+        for name in each["milliseconds"]
     ]
     return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True, colalign=["left", "left", "right", "right"])
 
@@ -88,12 +108,14 @@ def table(comparisons):
 def sentence(comparison):
     """What the comparison comes to, in words."""
     whole = program.shown(comparison["ratios"][f"{KERAS}/{OURS}"], 2)
+    if "overhead_ratio" not in comparison:
+        return f"{comparison['what']}: time {KERAS}/{OURS} {whole}."
     share = comparison["overhead_ratio"]
     if share is None:
-        told = f"{KERAS}'s overhead cannot be told from none here, nor then what share of it {OURS}'s is"
+        share_in_words = f"{KERAS}'s overhead cannot be share_in_words from none here, nor then what share of it {OURS}'s is"
     else:
-        told = f"{OURS}'s overhead is {share['median']:.2f} times {KERAS}'s (95 % interval {share['lower']:.2f} to {share['upper']:.2f})"
-    return f"{comparison['what']}: {told}; time {KERAS}/{OURS} {whole}."
+        share_in_words = f"{OURS}'s overhead is {share['median']:.2f} times {KERAS}'s (95 % interval {share['lower']:.2f} to {share['upper']:.2f})"
+    return f"{comparison['what']}: {share_in_words}; time {KERAS}/{OURS} {whole}."
 
 
 def conduct(settings, about, save):
@@ -102,8 +124,9 @@ def conduct(settings, about, save):
     from recipes import machine
 
     tf.get_logger().setLevel("ERROR")  # Three models trace the same code, as they should; TensorFlow would warn of that.
-    net = f"VGG-{settings['depth']} at width {settings['width']:g}, batches of {settings['batch_size']}, {'XLA' if settings['jit_compile'] else 'graph'}"
-    print(f"{net}; {machine.device(about)}; TensorFlow {about['tensorflow']}, Keras {about['keras']}", flush=True)
+    net = f"VGG-{settings['depth']} at width {settings['width']:g}" if settings["net"] == VGG else settings["net"]
+    how = f"batches of {batch_size(settings)}, {settings['dtype_policy']}, {'XLA' if settings['jit_compile'] else 'graph'}"
+    print(f"{net}, {how}; {machine.device(about)}; TensorFlow {about['tensorflow']}, Keras {about['keras']}", flush=True)
     models = nets(settings)
     comparisons = []
     for what in (TRAINING, INFERENCE):

@@ -132,7 +132,7 @@ def test_what_a_contestant_does_is_what_its_mode_says(mode, outputs, shape, axis
 
 
 def test_the_net_of_keras_differs_in_the_class_of_its_layers_only():
-    models = train_step.nets({"depth": "11", "width": 0.02, "jit_compile": False})
+    models = train_step.nets({"net": "vgg", "dtype_policy": "float32", "depth": "11", "width": 0.02, "jit_compile": False})
     kinds = [[type(each) for each in models[name].layers] for name in ("plain", "keras", "keras_bn")]
     assert all("BatchNormalization" not in kind.__name__ for kind in kinds[0])
     assert [kind.__name__ for kind in kinds[1]] == [kind.__name__ for kind in kinds[2]]
@@ -140,3 +140,12 @@ def test_the_net_of_keras_differs_in_the_class_of_its_layers_only():
     assert kinds[2].count(BatchNormalization) == 8
     x = np.random.default_rng(0).normal(size=(2, *networks.IMAGE_SHAPE)).astype("float32")
     np.testing.assert_allclose(models["keras"](x), models["keras_bn"](x), rtol=1e-3, atol=1e-5)
+
+
+def test_train_step_measures_other_nets_without_a_plain_one(tmp_path):
+    path = tmp_path / "tabular.json"
+    done = run("train_step", "--net=tabular", "--batch_size=8", "--repetitions=2", "--seconds=0", f"--json={path}")
+    assert done.returncode == 0, done.stderr
+    for comparison in json.loads(path.read_text())["comparisons"]:
+        assert set(comparison["milliseconds"]) == {"keras", "keras_bn"}
+        assert f"{comparison['what']}: time keras/keras_bn" in done.stdout
