@@ -94,7 +94,7 @@ def batch_norm_training(
         virtual_batch_size: so many examples (axis 0) at a time are normalised by their own moments, those that are left over, too. None: all together.
         synchronized: whether the moments are those of all replicas of the `tf.distribute` strategy around, by one all-reduce.
         path: "fused", "shifted" or "plain", as `arithmetic.dispatch` says; None: chosen for what is being traced.
-        jit_compile: True: XLA compiles this form wherever it is called. None: it is compiled as what is around it, and in eager mode computed at once.
+        jit_compile: True: XLA compiles this form wherever it is called, anew for each shape. None: it is compiled as what is around it.
 
     Returns:
         (y, batch): y of the shape and dtype of `x`; `batch`, the `Moments` that it was normalised by; with `virtual_batch_size` those of every group, count,

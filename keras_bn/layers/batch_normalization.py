@@ -25,7 +25,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
         moving_variance = momentum * moving_variance + (1 - momentum) * variance      (divisor N)
 
     In inference, or with `trainable=False`, the moving statistics take the place of the batch's, and nothing is updated. The two forms are
-    `functional.batch_norm_training` and `functional.batch_norm_inference`, each compiled by `tf.function`; `call` only decides which.
+    `functional.batch_norm_training` and `functional.batch_norm_inference`, compiled by `tf.function`: by the one around the layer, and in eager mode by one
+    that all layers share, traced once for all shapes of a rank. `call` only decides which form.
 
     Under a `tf.distribute` strategy each replica normalises by its own batch, unless `synchronized`, and keeps moving statistics of its own, also for its
     share of an inference; whoever reads or saves them gets their mean. Under `tf.recompute_grad` the call is made twice a step, and the moving statistics
@@ -38,14 +39,16 @@ class BatchNormalization(keras.layers.BatchNormalization):
         epsilon: positive float, added to the variance.
         *args, **kwargs: all else of `keras.layers.BatchNormalization`: center, scale, the initializers, regularizers and constraints of gamma and beta,
             synchronized, name, dtype, trainable and, from Keras 3.14 on, renorm, renorm_clipping, renorm_momentum.
-        jit_compile: None: compiled as the function around it is; True: both forms are compiled by XLA wherever the layer is called (not for models that are
-            to be exported to ONNX, whose converter leaves such functions as they are).
+        jit_compile: None: compiled as the function around it is; True: both forms are compiled by XLA wherever the layer is called, anew for each shape. Leave
+            it None for models that are to be exported to ONNX, whose converter leaves such functions as they are.
         unbiased: whether `moving_variance` follows the variance with divisor N - 1.
-        virtual_batch_size: positive int: in training, so many examples at a time are normalised by their own statistics, and those that are left over, too;
-            the moving statistics follow the mean of the groups' means and variances, weighted by their sizes. None: the whole batch at a time.
+        virtual_batch_size: positive int: in training, so many neighbouring examples at a time are normalised by their own statistics, and those that are left
+            over, too (Keras 2 made a group of every G-th example, for G groups). The moving statistics follow the mean of the groups' means and variances,
+            weighted by their sizes. None: the whole batch at a time.
 
     Call arguments:
-        inputs: floating, rank 2 or more, channels on `axis`.
+        inputs: rank 2 or more, channels on `axis`. Integers are cast to the compute dtype. Of ragged inputs, with the channels on an axis behind the ragged
+            ones, the values that are there are normalised, and the outputs are ragged, too.
         training: bool, None or a boolean scalar tensor.
         mask: bool, broadcastable to the shape of `inputs` without the channel axis (or, where that does not fit, without the last axis, as Keras's layers
             pass masks on); False leaves a position out of the statistics. A batch that is masked throughout, or empty, leaves the moving statistics alone.
@@ -54,7 +57,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         The shape of `inputs`, in the layer's compute dtype. Under the policies mixed_float16 and mixed_bfloat16 the statistics are float32.
 
     Raises:
-        ValueError: an argument that is out of range, two that exclude each other, inputs or a mask of a shape that does not fit.
+        ValueError: an argument that is out of range, two that exclude each other, sparse inputs, inputs or a mask of a shape that does not fit.
 
     Source: Ioffe & Szegedy 2015, Alg. 1; the moving averages are the option that its section 3.1 names, with the biased variance, as in Keras; `unbiased`
     with `momentum=None` is its Alg. 2. Virtual batches: Hoffer et al. 2017. Renormalisation: Ioffe 2017.
