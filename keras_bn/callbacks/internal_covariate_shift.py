@@ -2,13 +2,11 @@
 
 from collections.abc import Callable, Iterable
 
-import keras
-
-from keras_bn import summaries
-from keras_bn.callbacks import instrument, train_batch
+from keras_bn.callbacks import instrument
 from keras_bn.callbacks.update_instrument import UpdateInstrument
-from keras_bn.heatmap import Colours
-from keras_bn.measures import covariate_shift, order, probe
+from keras_bn.inspection import evaluation, layer_order
+from keras_bn.inspection.update import Update
+from keras_bn.measures import covariate_shift
 
 TRAIN = "train"
 
@@ -29,7 +27,7 @@ class InternalCovariateShift(UpdateInstrument):
     Args:
         log_dir: TensorBoard's run to write into, or None: numbers are kept in `history` only. Instruments may share one; Keras's own callback wants another.
         every: number of optimizer steps, "epoch" (the first update of each), or a function of the step that says whether it is due.
-        layers: as of the measure.
+        layers: as of the measure; of those chosen, the trainable ones are measured.
         batch: "train", or (x, y) or (x, y, sample_weight): the same one at each measurement, so that numbers vary less and compare between runs.
         strict: whether a measurement that fails ends the training. Else it is warned of, once, and recorded in `history` with the key "error".
 
@@ -50,8 +48,7 @@ class InternalCovariateShift(UpdateInstrument):
         ([0, 2], 0.0)
     """
 
-    name = "internal_covariate_shift"
-    heatmap = Colours("cosine", lowest=-1, highest=1)
+    name, quantities = covariate_shift.NAME, covariate_shift.QUANTITIES
 
     def __init__(
         self,
@@ -66,31 +63,20 @@ class InternalCovariateShift(UpdateInstrument):
             raise ValueError(f'`batch` is {batch!r}; expected "train", (x, y) or (x, y, sample_weight): a tuple of a batch for the model.')
         self.layers, self.batch = layers if layers is None or callable(layers) else list(layers), batch
 
-    def _prepare(self):
-        self._compiled = None
-
     def _refuse(self):
         super()._refuse()
-        order.refuse(self.model, self.layers)
+        layer_order.refuse(self.model, self.layers)
+
+    def _prepare(self):
         if not isinstance(self.batch, str):
             with instrument.refusing(self, "batch", "(x, y) or (x, y, sample_weight)"):
-                batch = probe.tensors(keras.utils.unpack_x_y_sample_weight(self.batch))
-                self._compile(batch[0])
-                probe.loss(self.model, *probe.snapshot(self.model), *batch)
+                batch = evaluation.batch_of(self.batch)
+                covariate_shift.measure_of(self.model, batch.x, self.layers)
+                evaluation.loss(self.model, evaluation.snapshot(self.model), batch)
 
-    def _compile(self, x):
-        if self._compiled is None:
-            self._stages = order.chosen(order.stages(self.model, x), self.layers)
-            self._compiled = covariate_shift.compiled(self.model, self._stages)
-
-    def _measure(self, update: train_batch.Update):
-        batch = (update.x, update.y, update.sample_weight) if isinstance(self.batch, str) else probe.tensors(self.batch)
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
-        self._compile(x)
-        rows = self._compiled(update.before, update.after, update.state, x, y, sample_weight, self._scale())
-        scalars, descriptions = {}, {}
-        for stage, shift in zip(self._stages, covariate_shift.told(self._stages, rows)):
-            for quantity in ("l2", "relative", "cosine"):
-                tag = f"{quantity}/{shift.layer}"
-                scalars[tag], descriptions[tag] = getattr(shift, quantity), stage.layer.name
-        return summaries.Measured(scalars, descriptions, {})
+    def _measure(self, update: Update):
+        if not isinstance(self.batch, str):
+            update = update._replace(batch=evaluation.batch_of(self.batch))
+        measure = covariate_shift.measure_of(self.model, update.batch.x, self.layers)
+        shifts = measure(update, self._scale())
+        return instrument.by_layer(((shift.layer, {row.name: getattr(shift, row.name) for row in self.quantities}) for shift in shifts), measure.layer_names)

@@ -6,6 +6,11 @@ import pytest
 import tensorflow as tf
 import trainings
 
+from keras_bn.inspection.prepared import prepared
+from keras_bn.measures import activations, covariate_shift
+from keras_bn.measures.loss_landscape import Measure as LossLandscape
+from keras_bn.measures.variance_shift import Measure as VarianceShift
+
 
 def assert_same(one, other):
     (model, history), (measured, measured_history) = one, other
@@ -52,23 +57,24 @@ def test_nothing_is_traced_for_steps_that_are_measured():
 def test_a_second_fit_traces_nothing_anew_unless_the_model_is_another():
     model, instruments = trainings.network(), trainings.instruments()
 
-    def compiled_functions(loss):
+    def measures_after_a_fit(loss):
         if loss is not None:
             model.compile("sgd", loss)
         model.fit(trainings.X, trainings.Y, batch_size=trainings.BATCH, verbose=0, callbacks=instruments)
-        return [instrument._compiled for instrument in instruments]
+        kinds = VarianceShift, LossLandscape, activations.Measure
+        return [covariate_shift.measure_of(model, trainings.X), *(prepared(kind, model) for kind in kinds)]
 
-    def traces(functions):
-        return [functions[place].experimental_get_tracing_count() for place in (0, 2, 3)]
+    def traces(measures):
+        return [measure.function.experimental_get_tracing_count() for measure in measures]
 
-    once = compiled_functions(keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    assert traces(once) == [1, 1, 2]  # The activations' once without targets.
-    again = compiled_functions(None)
+    once = measures_after_a_fit(keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    assert traces(once) == [1, 2, 1, 2]  # The variances' last batch is smaller; the activations' second is without targets.
+    again = measures_after_a_fit(None)
     assert all(one is other for one, other in zip(once, again))
-    assert traces(again) == traces(once)
-    anew = compiled_functions(keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum"))
+    assert traces(again) == [1, 2, 1, 2]
+    anew = measures_after_a_fit(keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum"))
     model.layers[0].trainable = False
-    frozen = compiled_functions(None)
+    frozen = measures_after_a_fit(None)
     assert not any(one is other for one, other in zip(again, anew))
     assert not any(one is other for one, other in zip(anew, frozen))
 
