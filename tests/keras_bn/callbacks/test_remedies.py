@@ -92,10 +92,10 @@ class Looping(keras.Layer):
     def __init__(self, layer):
         super().__init__()
         self.layer = layer
-        layer.build((5,))
+        layer.build((None, 5))
 
     def call(self, x):
-        return tf.map_fn(self.layer, x)
+        return tf.squeeze(tf.map_fn(self.layer, x[:, tf.newaxis]), 1)
 
 
 def fit(make_model, make_callback):
