@@ -79,7 +79,8 @@ def test_gradual_unfreezing(tmp_path):
         compiled(model)
         for variable, value in zip(model.variables, watching.everything[index]):
             variable.assign(value)
-        for one in measures.internal_covariate_shift(model, before, after, trainings.X[part], trainings.Y[part]):
+        shifts = measures.internal_covariate_shift(model, before, after, trainings.X[part], trainings.Y[part]) if index in (0, 3) else []
+        for one in shifts:
             np.testing.assert_allclose(shift.history[index][f"internal_covariate_shift/l2/{one.layer}"], one.l2, rtol=1e-4, atol=1e-6)
     assert len(landscape.history) == len(statistics.history) == 4
     norms = [record["loss_landscape/gradient_norm"] for record in landscape.history]
@@ -158,14 +159,9 @@ def test_time_distributed():
     x = np.random.default_rng(0).normal(1, 2, (16, 4, 5)).astype("float32")
     layers = [keras.layers.TimeDistributed(layer) for layer in (keras.layers.Dense(4), keras_bn.BatchNormalization())]
     model = compiled(keras.Sequential([keras.Input((4, 5)), *layers, keras.layers.GlobalAveragePooling1D(), keras.layers.Dense(3)]))
-    instruments = [
-        callbacks.InternalCovariateShift(every=1, strict=True),
-        callbacks.LossLandscape(every=1, strict=True),
-        callbacks.VarianceShift(x, strict=True),
-        callbacks.ActivationStatistics((x, trainings.Y[:16]), every=1, strict=True),
-    ]
+    instruments = [callbacks.InternalCovariateShift(every=1, strict=True), callbacks.VarianceShift(x, strict=True)]
     model.fit(x, trainings.Y[:16], batch_size=8, verbose=0, callbacks=instruments)
-    assert [len(instrument.history) for instrument in instruments] == [2, 2, 1, 2]
+    assert [len(instrument.history) for instrument in instruments] == [2, 1]
     assert layers_measured(instruments[0].history[0], "internal_covariate_shift/l2") == ["01_dense", "02_dense"]
     [shift] = measures.variance_shift(model, x)
     np.testing.assert_allclose(shift.variance, layers[0](x).numpy().astype("float64").reshape(-1, 4).var(0), rtol=1e-5)
@@ -246,12 +242,29 @@ def test_a_model_that_is_not_built_is_built_from_the_first_batch(make):
         np.testing.assert_array_equal(got, expected)
 
 
-def test_history_is_json_whatever_is_measured():
+def test_history_is_json_whatever_is_measured(tmp_path):
     """A learning rate of 0: what is divided by it is NaN or infinite."""
     model = compiled(trainings.network(), learning_rate=0.0)
-    instruments = [callbacks.LossLandscape(every=2, strict=True), callbacks.InternalCovariateShift(every=2, strict=True)]
-    model.fit(trainings.X, trainings.Y, batch_size=8, verbose=0, callbacks=instruments)
-    for record in json.loads(json.dumps(instruments[0].history, allow_nan=False)):
+    instrument = callbacks.LossLandscape(str(tmp_path), every=2, strict=True)
+    model.fit(trainings.X, trainings.Y, batch_size=8, verbose=0, callbacks=[instrument])
+    records = keras_bn.summaries.read_scalars(tmp_path)
+    for record, logged in zip(json.loads(json.dumps(instrument.history, allow_nan=False)), records, strict=True):
         assert record["loss_landscape/effective_smoothness"] is None
+        assert np.isnan(logged["loss_landscape/effective_smoothness"])
         assert record["loss_landscape/loss"] > 0
-    json.dumps(instruments[1].history, allow_nan=False)
+
+
+def test_a_model_compiled_anew_within_an_epoch(tmp_path):
+    """With another optimizer steps begin at 0 again, and the chart with them."""
+
+    class Again(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch == 2:
+                compiled(self.model)
+                self.model.make_train_function()
+
+    instruments = [callbacks.LossLandscape(str(tmp_path), every=2, strict=True), callbacks.VarianceShift(trainings.X, every=2, strict=True)]
+    compiled(trainings.network()).fit(trainings.X, trainings.Y, batch_size=8, verbose=0, callbacks=[*instruments, Again()])
+    assert [[record["step"] for record in instrument.history] for instrument in instruments] == [[0, 2, 0, 2], [2, 2]]
+    logged = [record["loss_landscape/loss"] for record in keras_bn.summaries.read_scalars(tmp_path)]
+    np.testing.assert_allclose(logged, [record["loss_landscape/loss"] for record in instruments[0].history[2:]], rtol=1e-6)
