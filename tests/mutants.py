@@ -420,7 +420,7 @@ MUTANTS = {
         SHIFT,
         "one if index in stage.earlier else other",
         "other",
-        [f"{TEST_SHIFT}::test_equals_the_definition"],
+        [f"{TEST_SHIFT}::test_a_deep_net_is_measured_one_layer_after_the_other_alike"],
     ),
     "layers in the order in which the model holds them": (
         ORDER,
@@ -549,11 +549,11 @@ MUTANTS = {
         "    with keras.StatelessScope(state_mapping=pairs, collect_losses=True) as scope:",
         [f"{TEST_NO_TRACE}::test_nothing_of_the_model_changes"],
     ),
-    "regularisers left out of the loss": (
+    "losses that layers add left out": (
         EVALUATION,
         "state_mapping=pairs, collect_losses=True)",
         "state_mapping=pairs)",
-        [f"{TEST_LANDSCAPE}::test_equals_numpy", f"{TEST_SHIFT}::test_equals_the_definition"],
+        [f"{TEST_LANDSCAPE}::test_losses_that_layers_add_count_and_leave_no_trace"],
     ),
     "a loss without dropout and batch statistics": (
         EVALUATION,
@@ -571,7 +571,7 @@ MUTANTS = {
         RECORDED,
         "            evaluation.current_scope().state_mapping.update(changes)\n",
         "",
-        [f"{TEST_SHIFT}::test_dropout_masks_are_the_same_in_both"],
+        [f"{TEST_SHIFT}::test_dropout_that_is_called_twice_draws_the_same_second_mask"],
     ),
     "targets for inputs": (
         BATCHES,

@@ -22,10 +22,10 @@ class ActivationStatistics(UpdateInstrument):
     Args:
         data: x, or (x, y) or (x, y, sample_weight): a batch.
         log_dir, strict: as of `InternalCovariateShift`.
-        every: number of optimizer steps, "epoch" (the first update of each), or a function of the step that says whether it is due.
+        every: number of optimizer steps, "epoch" (the first update of each), or a function that takes a step and returns whether it is due.
 
     Attributes:
-        history: one dict a measurement: "step", and one float a tag.
+        history: one dict a measurement: "step", and one float a tag; None where it is not finite.
 
     Raises:
         ValueError: at the start of `fit`, for a model that cannot be measured with these data.

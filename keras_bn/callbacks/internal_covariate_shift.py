@@ -14,25 +14,26 @@ TRAIN = "train"
 class InternalCovariateShift(UpdateInstrument):
     """Logs `measures.internal_covariate_shift`: how the gradient of each layer changes by the update of the layers before it.
 
-    On a step that is due, the batch is that of the step and the update the one that the optimizer makes of it, as the definition has it. Tags, for each layer
-    with a kernel: `internal_covariate_shift/l2/03_conv2d`, `.../relative/03_conv2d`, `.../cosine/03_conv2d`. The step is the number of updates before.
+    It measures the step's own batch and the update that the optimizer makes of it, as the definition says. Tags, for each layer with a trainable kernel:
+    `internal_covariate_shift/l2/03_conv2d`, `.../relative/03_conv2d`, `.../cosine/03_conv2d`. The step is the number of updates before. A frozen layer has no
+    number until it is trainable; the other layers keep their names.
 
-    With gradient accumulation the update is the one that is made in the end, and the batch the last of those that went into it. With several steps an
-    execution, those executions are made step by step in which one is due. Under a `tf.distribute` strategy the batch is that of all replicas together, so that
-    the batch statistics are, too. Dropout masks are those of the step; where it is compiled by XLA or computed by replicas, these draw others.
+    With gradient accumulation it measures the last batch that went into the update. With several steps an execution, an execution in which a step is due runs
+    step by step. Under a `tf.distribute` strategy the batch, and so its statistics, are those of all replicas together. Dropout masks are those of the step;
+    a step that is compiled by XLA or computed by replicas draws others.
 
-    A measurement takes one pass from each layer on, so its time and its graph grow with the square of the depth. Where a net is deeper than some 25 layers
-    with a kernel, one gradient is traced instead, and computed once for each layer: a train step each. Choose `layers`, or measure more rarely.
+    A measurement takes one pass from each layer on, so its time and its graph grow with the square of the depth. For a net deeper than some 25 layers with a
+    kernel, one gradient is traced instead, and computed once for each layer: the time of one train step each. Choose `layers`, or measure more rarely.
 
     Args:
         log_dir: TensorBoard's run to write into, or None: numbers are kept in `history` only. Instruments may share one; Keras's own callback wants another.
-        every: number of optimizer steps, "epoch" (the first update of each), or a function of the step that says whether it is due.
+        every: number of optimizer steps, "epoch" (the first update of each), or a function that takes a step and returns whether it is due.
         layers: as of the measure; of those chosen, the trainable ones are measured.
         batch: "train", or (x, y) or (x, y, sample_weight): the same one at each measurement, so that numbers vary less and compare between runs.
         strict: whether a measurement that fails ends the training. Else it is warned of, once, and recorded in `history` with the key "error".
 
     Attributes:
-        history: one dict a measurement: "step", and one float a tag.
+        history: one dict a measurement: "step", and one float a tag; None where it is not finite.
 
     Raises:
         ValueError: at the start of `fit`, for a model that cannot be measured.

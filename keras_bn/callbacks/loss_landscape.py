@@ -23,13 +23,13 @@ class LossLandscape(UpdateInstrument):
 
     Args:
         log_dir, strict: as of `InternalCovariateShift`; and so are its batches, updates and dropout masks.
-        every: number of optimizer steps, "epoch" (the first update of each), or a function of the step that says whether it is due.
-        step_sizes: positive; or None: 0.5, 1, 2 and 4 times the learning rate of the step. For optimizers other than plain SGD, whose steps are not along the
-            gradient, the learning rate says little about the size of a step: give them. While it is 0 there are none, and what is divided by them is NaN or
-            infinite.
+        every: number of optimizer steps, "epoch" (the first update of each), or a function that takes a step and returns whether it is due.
+        step_sizes: positive; or None: 0.5, 1, 2 and 4 times the learning rate of the step. Optimizers other than plain SGD do not step along the gradient, and
+            their learning rate says little about the size of a step: give step sizes. At a learning rate of 0 the quantities that are divided by it are not
+            finite.
 
     Attributes:
-        history: one dict a measurement: "step", and one float a tag.
+        history: one dict a measurement: "step", and one float a tag; None where it is not finite.
 
     Raises:
         ValueError: step sizes that are none; at the start of `fit`, a model that cannot be measured.

@@ -15,13 +15,14 @@ class VarianceShift(instrument.Instrument):
     it `.../predicted_ratio/...`. The step is the number of updates so far.
 
     Args:
-        data: as of the measure; read anew at each measurement, so no generator that is used up, nor a dataset without an end. Nothing random that `fit` draws
-            from, too, such as the very dataset that it shuffles: reading it changes what `fit` sees next; build one for each.
+        data: as of the measure. It is read at each measurement: a generator would be used up, and a dataset must end. It must not share a random state with the
+            data of `fit`, such as one dataset that `fit` shuffles: reading it would change the batches of `fit`; build one for each.
         log_dir, strict: as of `InternalCovariateShift`.
-        every: "epoch" (after each), a number of optimizer steps, or a function of the step that says whether it is due, after the update that reaches it.
+        every: "epoch" (after each), a number of optimizer steps, or a function that takes a step and returns whether it is due. It measures after the update
+            that reaches the step.
 
     Attributes:
-        history: one dict a measurement: "step", and one float a tag.
+        history: one dict a measurement: "step", and one float a tag; None where it is not finite.
 
     Raises:
         ValueError: at the start of `fit`, for a model that cannot be measured with these data.

@@ -65,7 +65,7 @@ class Distribution(NamedTuple):
 class ActivationStatistics(NamedTuple):
     """Of one batch normalisation layer, on one batch.
 
-    layer: its place and kind, such as 02_batch_normalization; inputs, outputs: `Distribution`.
+    layer: its number and kind, such as 02_batch_normalization; inputs, outputs: `Distribution`.
     saturated: share of the values of a sigmoid or tanh right behind it that are within 1 % of its range from either end; None for other activations.
     dead: share of the channels of a ReLU right behind it that are 0 on the whole batch; None for other activations.
     gradient_norm: of the loss, to the layer's inputs; None without targets.
@@ -111,8 +111,8 @@ def activation_statistics(model: keras.Model, x, y=None, sample_weight=None) -> 
         y, sample_weight: its targets and weights, as `fit` takes them, for the gradients; or None.
 
     Returns:
-        One `ActivationStatistics` for each layer, in the order in which they compute. Percentiles are of all values up to 65,536 a layer, else of about so
-        many, at positions with all their channels: one from each of equal parts, drawn at random, the same at each call.
+        One `ActivationStatistics` for each layer, in the order in which they compute. Percentiles are of all values up to 65,536 a layer. Of more values they
+        are of about so many: of all channels at positions that are drawn at random, one from each of equal parts, the same ones at each call.
 
     Raises:
         ValueError: no such layer, or one that is called within a loop.

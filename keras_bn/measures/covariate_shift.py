@@ -29,7 +29,7 @@ LARGEST = 1000
 
 
 class CovariateShift(NamedTuple):
-    """Of one layer. layer: its place and kind, such as 03_conv2d; l2: ||G - G'||; relative: l2 / ||G||; cosine: <G, G'> / (||G|| ||G'||)."""
+    """Of one layer. layer: its number and kind, such as 03_conv2d; l2: ||G - G'||; relative: l2 / ||G||; cosine: <G, G'> / (||G|| ||G'||)."""
 
     layer: str
     l2: float

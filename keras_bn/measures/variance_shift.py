@@ -24,7 +24,7 @@ QUANTITIES = (
 class VarianceShift(NamedTuple):
     """Of one batch normalisation layer. All arrays are (C,), float64.
 
-    layer: its place and kind, such as 02_batch_normalization.
+    layer: its number and kind, such as 02_batch_normalization.
     ratio: max(r, 1 / r), r = mean over the channels of `variance` / that of `moving_variance`; 1 is no shift.
     mean_shift: root of the mean square over the channels of (mean - moving_mean) / sqrt(moving_variance + epsilon): in standard deviations; 0 is no shift.
     moving_mean, moving_variance: what the layer normalises by in inference.

@@ -59,6 +59,16 @@ def test_dropout_masks_are_the_same_in_both(inputs, rng):
         assert shift[1:] == (0.0, 0.0, 1.0)
 
 
+def test_dropout_that_is_called_twice_draws_the_same_second_mask(inputs, rng):
+    dropout = keras.layers.Dropout(0.5)
+    entry = keras.Input((5,))
+    model = keras.Model(entry, keras.layers.Dense(2)(dropout(keras.layers.Dense(8)(dropout(keras.layers.Dense(8)(entry))))))
+    model.compile("sgd", "mse")
+    before = [value.numpy() for value in model.trainable_variables]
+    for shift in internal_covariate_shift(model, before, before, inputs((12, 5)), rng.normal(size=(12, 2))):
+        assert shift[1:] == (0.0, 0.0, 1.0)
+
+
 def test_where_a_model_branches_layers_count_in_the_order_in_which_it_computes(inputs, rng):
     """Two layers side by side, and a way around both."""
     entry = keras.Input((5,))
