@@ -579,11 +579,11 @@ MUTANTS = {
         "keras.utils.unpack_x_y_sample_weight(part)[-2] for part",
         [f"{TEST_VARIANCES}::test_equals_numpy"],
     ),
-    "data without an end taken": (
+    "the last batch of arrays left out": (
         BATCHES,
-        "    if endless or",
-        "    if False and endless or",
-        [f"{TEST_CALLBACK_REFUSALS}::test_data_without_an_end_are_refused"],
+        ".batch(BATCH_SIZE)",
+        ".batch(BATCH_SIZE, drop_remainder=True)",
+        [f"{TEST_VARIANCES}::test_equals_numpy"],
     ),
     "built for one batch size": (
         BUILDING,
