@@ -128,7 +128,9 @@ class Measure:
         """
         model = self._model()
         calls = RecordedCalls(model)
-        with calls.recording(), tf.GradientTape():  # Under a tape layers compute as they do in the passes that reuse their outputs, to the bit.
+        with calls.recording(), tf.GradientTape() as tape:
+            # Watched by a tape, layers compute as they do in the passes that reuse their outputs, to the bit.
+            tape.watch([after[index] for index in self._indices])
             evaluation.outputs(model, Snapshot(after, before.state), batch.x, training=True)
         unmixed = dict(zip(self._indices, evaluation.gradients(model, before, batch, self._indices, scale)[1]))
         rows = []
