@@ -589,7 +589,7 @@ MUTANTS = {
         BUILDING,
         "(None, *value.shape[1:])",
         "(1, *value.shape[1:])",
-        [f"{TEST_PROGRAMS}::test_a_model_that_is_not_built_is_built_from_the_first_batch", f"{TEST_VARIANCES}::test_a_model_is_built_from_the_data"],
+        [f"{TEST_PROGRAMS}::test_a_model_that_is_not_built_is_built_from_the_first_batch"],
     ),
     "a model that says that it is built believed": (
         BUILDING,
