@@ -10,7 +10,8 @@ BATCH = 128  # and as many for the activations.
 
 
 def of(model, dataset, every, log_dir):
-    """The callbacks that measure a training: covariate shift and landscape of every net, variance shift and activations of those with batch normalisation.
+    """The callbacks that measure a training, each of what the net has: covariate shift and landscape of all, variance shift and activations of those with
+    layers that normalise by mean and variance, which `LpBatchNormalization` with p other than 2 does not.
 
     Args:
         model: the one that is trained, with one or more outputs for the same labels.
@@ -20,11 +21,11 @@ def of(model, dataset, every, log_dir):
     """
     if not every:
         return []
-    found = [callbacks.InternalCovariateShift(log_dir, every), callbacks.LossLandscape(log_dir, every)]
-    if any(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers):
+    instruments = [callbacks.InternalCovariateShift(log_dir, every), callbacks.LossLandscape(log_dir, every)]
+    if any(isinstance(layer, keras.layers.BatchNormalization) and getattr(layer, "p", 2) == 2 for layer in model.layers):
         # Drawn, as some data sets are sorted by class; always the same, so that runs compare.
         chosen = np.random.default_rng(0).permutation(len(dataset.y_train))[:IMAGES]
         x, y = dataset.x_train[chosen], dataset.y_train[chosen]
         batch = x[:BATCH], (y[:BATCH],) * len(model.outputs)
-        found += [callbacks.VarianceShift(x, log_dir, every), callbacks.ActivationStatistics(batch, log_dir, every)]
-    return found
+        instruments += [callbacks.VarianceShift(x, log_dir, every), callbacks.ActivationStatistics(batch, log_dir, every)]
+    return instruments

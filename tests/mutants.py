@@ -26,14 +26,20 @@ TEST_STATISTICS, TEST_REPLICAS, TEST_DROP_IN, TEST_LOOPS, TEST_PROPERTIES, TEST_
     f"tests/keras_bn/layers/test_{name}.py" for name in ("moving_statistics", "replicas", "drop_in", "training_loops", "properties", "refusals")
 )
 
-SHIFT, ORDER, VARIANCES, LANDSCAPE, ACTIVATIONS, NORMALISERS = (
-    f"keras_bn/measures/{name}.py" for name in ("covariate_shift", "order", "variance_shift", "loss_landscape", "activations", "normalisers")
+EVALUATION, RECORDED, ORDER, NORMALIZATION, BATCHES, BUILDING, PREPARED = (
+    f"keras_bn/inspection/{name}.py" for name in ("evaluation", "recorded_calls", "layer_order", "normalization_layers", "batches", "building", "prepared")
 )
-TEST_SHIFT, TEST_VARIANCES, TEST_LANDSCAPE, TEST_ACTIVATIONS = (
-    f"tests/keras_bn/measures/test_{name}.py" for name in ("covariate_shift", "variance_shift", "loss_landscape", "activations")
+SHIFT, VARIANCES, LANDSCAPE, ACTIVATIONS, MOMENTS_OF_CHANNELS = (
+    f"keras_bn/measures/{name}.py" for name in ("covariate_shift", "variance_shift", "loss_landscape", "activations", "channel_moments")
 )
-TRAIN_BATCH, UPDATES = (f"keras_bn/callbacks/{name}.py" for name in ("train_batch", "update_instrument"))
-TEST_NUMBERS, TEST_IDENTITY, TEST_CALLBACK_REFUSALS = (f"tests/keras_bn/callbacks/test_{name}.py" for name in ("numbers", "bit_identity", "callback_refusals"))
+TEST_SHIFT, TEST_VARIANCES, TEST_LANDSCAPE, TEST_ACTIVATIONS, TEST_NO_TRACE, TEST_QUANTITIES = (
+    f"tests/keras_bn/measures/test_{name}.py" for name in ("covariate_shift", "variance_shift", "loss_landscape", "activations", "no_trace", "quantities")
+)
+INSTRUMENT, SCHEDULE, TRAIN_BATCH, UPDATES = (f"keras_bn/callbacks/{name}.py" for name in ("instrument", "schedule", "train_batch", "update_instrument"))
+TEST_NUMBERS, TEST_IDENTITY, TEST_CALLBACK_REFUSALS, TEST_PROGRAMS, TEST_REMEDIES = (
+    f"tests/keras_bn/callbacks/test_{name}.py" for name in ("numbers", "bit_identity", "callback_refusals", "programs", "remedies")
+)
+TEST_PREPARED = "tests/keras_bn/inspection/test_prepared.py"
 
 # name: (file, right, wrong, the tests each of which must fail)
 MUTANTS = {
@@ -410,14 +416,14 @@ MUTANTS = {
     ),
     "layers before stay where they were": (
         SHIFT,
-        "one if place in stage.earlier else other",
+        "one if index in stage.earlier else other",
         "other",
-        [f"{TEST_SHIFT}::test_equals_the_definition"],
+        [f"{TEST_SHIFT}::test_a_deep_net_is_measured_one_layer_after_the_other_alike"],
     ),
     "layers in the order in which the model holds them": (
         ORDER,
-        "for _, place in sorted(used)]",
-        "for _, place in used]",
+        "for index in sorted(moments, key=moments.get)]",
+        "for index in moments]",
         [f"{TEST_SHIFT}::test_equals_the_definition"],
     ),
     "a cell apart from the layer that repeats it": (
@@ -451,7 +457,7 @@ MUTANTS = {
         [f"{TEST_VARIANCES}::test_the_prediction_for_dropout_is_what_it_does", f"{TEST_VARIANCES}::test_the_paper_s_numbers_for_relu"],
     ),
     "dropout seen where it is not": (
-        NORMALISERS,
+        NORMALIZATION,
         "tf.nest.map_structure(tf.identity, call())",
         "call()",
         [f"{TEST_VARIANCES}::test_dropout_elsewhere_predicts_nothing"],
@@ -470,8 +476,8 @@ MUTANTS = {
     ),
     "state after the step": (
         TRAIN_BATCH,
-        "Update(step, before, after, state, rate,",
-        "Update(step, before, after, probe.values(model.non_trainable_variables), rate,",
+        "return Update(snapshot, after(), whole, step, rate)",
+        "return Update(evaluation.Snapshot(snapshot.weights, evaluation.values(model.non_trainable_variables)), after(), whole, step, rate)",
         [f"{TEST_NUMBERS}::test_dropout_masks_are_those_of_the_step"],
     ),
     "batch of its own shape": (
@@ -499,10 +505,143 @@ MUTANTS = {
         [f"{TEST_IDENTITY}::test_training_is_the_same"],
     ),
     "stand-in not released": (
-        "keras_bn/callbacks/instrument.py",
+        INSTRUMENT,
         "        train_batch.release(self.model)\n",
         "",
         [f"{TEST_CALLBACK_REFUSALS}::test_a_stand_in_that_was_not_used_is_taken_away"],
+    ),
+    "numbers that count trainable layers only": (
+        ORDER,
+        "            if not stages or stages[-1].layer() is not owner:\n                number = len(stages) + 1",
+        "            if not stages or stages[-1].layer() is not owner:\n                number = sum(bool(stage.kernels) for stage in stages) + 1",
+        [f"{TEST_SHIFT}::test_layers_keep_their_names_whatever_is_frozen", f"{TEST_PROGRAMS}::test_gradual_unfreezing"],
+    ),
+    "frozen weights left as a model had them when it was prepared": (
+        PREPARED,
+        "if signature is None or not signature.is_of(model):",
+        "if signature is None:",
+        [f"{TEST_PROGRAMS}::test_gradual_unfreezing", f"{TEST_PREPARED}::test_a_loss_that_is_compiled_anew_counts"],
+    ),
+    "a frozen layer without weights not noticed": (
+        PREPARED,
+        "(len(trainables), trainable)",
+        "(len(trainables),)",
+        [f"{TEST_PREPARED}::test_a_layer_that_is_frozen_counts_though_it_has_no_trainable_weight"],
+    ),
+    "prepared anew at every call": (
+        PREPARED,
+        "    if key not in instances:\n",
+        "    if True:\n",
+        [f"{TEST_PREPARED}::test_a_second_call_traces_nothing", f"{TEST_PREPARED}::test_options_are_prepared_apart"],
+    ),
+    "models kept alive by what was prepared": (
+        LANDSCAPE,
+        "self._model, self._indices = weakref.ref(model), range",
+        "self._model, self._indices = (lambda: model), range",
+        [f"{TEST_PREPARED}::test_a_model_that_was_measured_is_not_kept_alive"],
+    ),
+    "assignments of an evaluation kept": (
+        EVALUATION,
+        "    with keras.StatelessScope(state_mapping=pairs, collect_losses=True) as scope:",
+        "    for variable, value in pairs:\n        variable.assign(value + 1 if variable.dtype == 'uint32' else value)\n"
+        "    with keras.StatelessScope(state_mapping=pairs, collect_losses=True) as scope:",
+        [f"{TEST_NO_TRACE}::test_nothing_of_the_model_changes"],
+    ),
+    "losses that layers add left out": (
+        EVALUATION,
+        "state_mapping=pairs, collect_losses=True)",
+        "state_mapping=pairs)",
+        [f"{TEST_LANDSCAPE}::test_losses_that_layers_add_count_and_leave_no_trace"],
+    ),
+    "a loss without dropout and batch statistics": (
+        EVALUATION,
+        "outputs = model(batch.x, training=True)",
+        "outputs = model(batch.x, training=False)",
+        [f"{TEST_LANDSCAPE}::test_equals_numpy", f"{TEST_NUMBERS}::test_dropout_masks_are_those_of_the_step"],
+    ),
+    "a call too many from the record": (
+        RECORDED,
+        "iter(self._calls[:first])",
+        "iter(self._calls[: first + 1])",
+        [f"{TEST_SHIFT}::test_equals_the_definition"],
+    ),
+    "what recorded calls assigned is forgotten": (
+        RECORDED,
+        "            evaluation.current_scope().state_mapping.update(changes)\n",
+        "",
+        [f"{TEST_SHIFT}::test_dropout_that_is_called_twice_draws_the_same_second_mask"],
+    ),
+    "targets for inputs": (
+        BATCHES,
+        "keras.utils.unpack_x_y_sample_weight(part)[0] for part",
+        "keras.utils.unpack_x_y_sample_weight(part)[-2] for part",
+        [f"{TEST_VARIANCES}::test_equals_numpy"],
+    ),
+    "the last batch of arrays left out": (
+        BATCHES,
+        ".batch(BATCH_SIZE)",
+        ".batch(BATCH_SIZE, drop_remainder=True)",
+        [f"{TEST_VARIANCES}::test_equals_numpy"],
+    ),
+    "built for one batch size": (
+        BUILDING,
+        "(None, *value.shape[1:])",
+        "(1, *value.shape[1:])",
+        [f"{TEST_PROGRAMS}::test_a_model_that_is_not_built_is_built_from_the_first_batch"],
+    ),
+    "a model that says that it is built believed": (
+        BUILDING,
+        "return model.built and all(layer.built for layer in keras_internals.layers_within(model))",
+        "return model.built",
+        [f"{TEST_PROGRAMS}::test_a_model_that_is_not_built_is_built_from_the_first_batch"],
+    ),
+    "masked values among the percentiles": (
+        ACTIVATIONS,
+        "_sample(values, axis, call.mask)",
+        "_sample(values, axis, None)",
+        [f"{TEST_ACTIVATIONS}::test_masked_positions_count_in_nothing", f"{TEST_ACTIVATIONS}::test_a_mask_of_each_position_is_read_along_the_axis"],
+    ),
+    "masked values of the activation": (
+        ACTIVATIONS,
+        "counted = _counted(outputs, axis, call.mask)",
+        "counted = None",
+        [f"{TEST_ACTIVATIONS}::test_masked_positions_count_in_nothing"],
+    ),
+    "means rounded to float32": (
+        MOMENTS_OF_CHANNELS,
+        "functional.moments(tf.cast(values, tf.float64), axis, mask)",
+        "functional.Moments(*(tf.cast(value, tf.float64) for value in functional.moments(tf.cast(values, tf.float32), axis, mask)))",
+        [f"{TEST_VARIANCES}::test_means_far_from_0_are_float64_s", f"{TEST_ACTIVATIONS}::test_means_are_those_of_the_inputs_not_rounded_to_float32"],
+    ),
+    "dropouts known by their names": (
+        NORMALIZATION,
+        "if isinstance(layer, keras.layers.Dropout | keras.layers.GaussianDropout):",
+        'if "Dropout" in type(layer).__name__ and hasattr(layer, "rate"):',
+        [f"{TEST_VARIANCES}::test_dropouts_are_known_by_what_they_are"],
+    ),
+    "a quantity without its chart": (
+        ACTIVATIONS,
+        '    Quantity("dead", "1", "no channel is dead", _NONLINEARITY),\n',
+        '    Quantity("dead", "1", "no channel is dead", None),\n',
+        [f"{TEST_QUANTITIES}::test_every_quantity_is_on_its_chart_and_every_chart_has_one"],
+    ),
+    "due one step late": (
+        SCHEDULE,
+        "step % every == 0",
+        "step % every == 1 % every",
+        [f"{TEST_NUMBERS}::test_schedules", f"{TEST_NUMBERS}::test_schedules_after_steps"],
+    ),
+    "history that is no JSON": (
+        INSTRUMENT,
+        "value if math.isfinite(value) else None",
+        "value",
+        [f"{TEST_PROGRAMS}::test_history_is_json_whatever_is_measured"],
+    ),
+    "the clock of another optimizer": (
+        TRAIN_BATCH,
+        "if self._optimizer is not self._model.optimizer:",
+        "if self._batches is None:",
+        [f"{TEST_PROGRAMS}::test_a_model_compiled_anew_within_an_epoch"],
     ),
     "masked NaN reaches the gradient": (
         MASKS,

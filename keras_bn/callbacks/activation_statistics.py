@@ -2,14 +2,13 @@
 
 from collections.abc import Callable
 
-import keras
-import numpy as np
-
-from keras_bn import summaries
-from keras_bn.callbacks import instrument, train_batch
+from keras_bn.callbacks import instrument
 from keras_bn.callbacks.update_instrument import UpdateInstrument
-from keras_bn.heatmap import Colours
-from keras_bn.measures import activations, normalisers, probe
+from keras_bn.inspection import evaluation, normalization_layers
+from keras_bn.inspection.evaluation import Batch
+from keras_bn.inspection.prepared import prepared
+from keras_bn.inspection.update import Update
+from keras_bn.measures import activations
 
 
 class ActivationStatistics(UpdateInstrument):
@@ -23,10 +22,10 @@ class ActivationStatistics(UpdateInstrument):
     Args:
         data: x, or (x, y) or (x, y, sample_weight): a batch.
         log_dir, strict: as of `InternalCovariateShift`.
-        every: number of optimizer steps, "epoch" (the first update of each), or a function of the step that says whether it is due.
+        every: number of optimizer steps, "epoch" (the first update of each), or a function that takes a step and returns whether it is due.
 
     Attributes:
-        history: one dict a measurement: "step", and one float a tag.
+        history: one dict a measurement: "step", and one float a tag; None where it is not finite.
 
     Raises:
         ValueError: at the start of `fit`, for a model that cannot be measured with these data.
@@ -42,44 +41,25 @@ class ActivationStatistics(UpdateInstrument):
         ([0, 2], True)
     """
 
-    name = "activation_statistics"
-    heatmap = Colours("input_stddev", logarithmic=True)
+    name, quantities = activations.NAME, activations.QUANTITIES
 
     def __init__(self, data, log_dir=None, every: int | str | Callable = 100, strict: bool = False):
         super().__init__(log_dir, every, strict)
         self.data = data
 
-    def _prepare(self):
-        self._compiled = activations.compiled(self.model)
-
     def _refuse(self):
-        """By a first evaluation, as only that tells whether model and data go together; it is traced for all that follow."""
         super()._refuse()
-        self._names = normalisers.found(self.model)
+        normalization_layers.names(self.model)
+
+    def _prepare(self):
         with instrument.refusing(self, "data", f"a batch for {self.model.name}, such as `fit` takes"):
-            self._batch = probe.tensors(keras.utils.unpack_x_y_sample_weight(self.data))
-            self._compiled(*probe.snapshot(self.model), *self._batch, self._scale())
+            prepared(activations.Measure, self.model)(evaluation.snapshot(self.model), evaluation.batch_of(self.data), self._scale())
 
-    def _measure(self, update: train_batch.Update):
-        def told(weights, x, y, sample_weight):
-            return activations.told(self.model, self._compiled(weights, update.state, x, y, sample_weight, self._scale()), self._compiled.layers)
-
-        found = told(update.before, *self._batch)
-        later = told(update.after, self._batch[0], None, None)  # Without targets, as nothing is asked of its gradients: a second trace, and half of the time.
-        own_names = {name: layer.name for layer, name in self._names.items()}
-        measured = summaries.Measured({}, {}, {})
-        for now, then in zip(found, later):
-            values = {
-                "mean_change": np.abs(then.inputs.mean - now.inputs.mean).mean(),
-                "variance_change": np.abs(then.inputs.variance - now.inputs.variance).mean(),
-                **{name: getattr(now, name) for name in ("saturated", "dead", "gradient_norm", "gradient_ratio")},
-            }
-            for side, distribution in (("input", now.inputs), ("output", now.outputs)):
-                values |= {f"{side}_mean": distribution.overall_mean, f"{side}_stddev": distribution.overall_stddev}
-                values |= {f"{side}_p{which}": value for which, value in zip(activations.PERCENTILES, distribution.percentiles)}
-            for name, value in values.items():
-                if value is not None:
-                    measured.scalars[f"{name}/{now.layer}"] = value
-                    measured.descriptions[f"{name}/{now.layer}"] = own_names[now.layer]
-            measured.histograms[f"inputs/{now.layer}"] = now.inputs.sample
-        return measured
+    def _measure(self, update: Update):
+        measure, batch = prepared(activations.Measure, self.model), evaluation.batch_of(self.data)
+        before = measure(update.before, batch, self._scale())
+        # Without targets, as no gradients are needed: a second trace, and half of the time.
+        after = measure(update.before._replace(weights=update.after), Batch(batch.x))
+        rows = [(now.layer, now.scalars | activations.changes(now, later)) for now, later in zip(before, after)]
+        histograms = {f"inputs/{now.layer}": now.inputs.sample for now in before}
+        return instrument.by_layer(rows, measure.layer_names)._replace(histograms=histograms)

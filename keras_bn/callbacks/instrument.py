@@ -1,8 +1,9 @@
 """What all the callbacks share: a history, a log, and that a failure of theirs does not end the training."""
 
 import contextlib
+import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import keras
 import tensorflow as tf
@@ -10,13 +11,16 @@ import tensorflow as tf
 from keras_bn import summaries
 from keras_bn.callbacks import schedule, train_batch
 from keras_bn.heatmap import Colours
+from keras_bn.inspection import building
+from keras_bn.inspection.prepared import Signature
+from keras_bn.measures import quantities
 
 
 class Instrument(keras.callbacks.Callback):
     """A callback that measures.
 
-    Subclasses have `name`, the measure's; `heatmap`, what its picture shows; and implement `_prepare()`, and `_refuse()`, which raises a ValueError for a model
-    that cannot be measured. They call `_record` when something is due.
+    Subclasses have `name` and `quantities`, the measure's name and table, and implement `_refuse()`, which raises a ValueError for a model that cannot be
+    measured, and `_prepare()`, which evaluates once what can be evaluated before the training. They call `_record` when something is due.
 
     Args:
         log_dir: TensorBoard's run to write into, or None.
@@ -25,7 +29,7 @@ class Instrument(keras.callbacks.Callback):
     """
 
     name: str
-    heatmap: Colours
+    quantities: tuple[quantities.Quantity, ...]
 
     def __init__(self, log_dir, every, strict):
         super().__init__()
@@ -33,28 +37,19 @@ class Instrument(keras.callbacks.Callback):
         self.every = every
         self.history = []
         self.strict = strict
-        self._log_dir, self._log, self._warned, self._prepared_for = log_dir, None, False, []
-        self._of_this_model = 0  # Records before that place are of others, or of a training before the model was compiled anew.
+        self._log_dir, self._log, self._warned = log_dir, None, False
+        self._prepared_for = None  # The model's `Signature` when it was last found to be measurable.
+        self._optimizer, self._of_this_training = None, 0  # Earlier records are of other optimizers, whose steps do not go on here.
 
     def on_train_begin(self, logs=None):
         train_batch.release(self.model)
-        if not self.model.built:
-            raise ValueError(
-                f"{type(self).__name__} received {self.model.name}, which is not built; expected a model that knows its weights: give it a keras.Input, or "
-                "call its `build` before `fit`."
-            )
         if self.model.optimizer is None:
             raise ValueError(
                 f"{type(self).__name__} received {self.model.name}, which has no optimizer; expected one given to `compile`, by which steps are counted."
             )
-        model = [self.model, self.model.optimizer, getattr(self.model, "_compile_loss", None), *self.model.trainable_variables]
-        if len(model) != len(self._prepared_for) or any(one is not other for one, other in zip(model, self._prepared_for)):
-            if self._prepared_for[:2] != model[:2]:
-                self._of_this_model = len(self.history)
-            self._prepared_for = model[:2]  # What is refused is refused again.
-            self._prepare()
-            self._refuse()
-            self._prepared_for = model
+        self._waits_for_first_batch = not building.is_built(self.model)
+        if not self._waits_for_first_batch:
+            self._begin()
         if self._log_dir is not None:
             self._log = summaries.Log.open(self._log_dir)
             self._log.announce(self.name)
@@ -62,28 +57,51 @@ class Instrument(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         # Anew, as other callbacks may have restored an optimizer, and the last execution of an epoch may have been shorter.
         self._clock = train_batch.Clock(self.model)
+        self._notice_optimizer()
         # Only now, as other callbacks may have restored an optimizer when the training began.
         if self._log is not None and train_batch.step_of(self.model) == 0:
             self._log.begin_anew()
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if self._waits_for_first_batch:
+            self._waits_for_first_batch = False
+            train_batch.build_first(self.model, self._begin)
 
     def on_train_end(self, logs=None):
         self._guarded(None, self._draw)
         self._log = None
 
-    def _prepare(self):
-        """Forgets what was traced for another model, or for one that was compiled anew or has other trainable weights since."""
-        raise NotImplementedError
+    def _begin(self):
+        """Refuses or prepares, before the first step of a training."""
+        if self._prepared_for is None or not self._prepared_for.is_of(self.model):
+            self._prepared_for = None  # If preparation fails, the next `fit` checks again.
+            self._refuse()
+            self._prepare()
+            self._prepared_for = Signature(self.model)
 
     def _refuse(self):
         raise NotImplementedError
+
+    def _prepare(self):
+        """Evaluates once, where data are given, whether they go together with the model; the traces serve all measurements."""
+
+    def _notice_optimizer(self) -> bool:
+        """Whether the steps begin anew, as those of another optimizer."""
+        anew, self._optimizer = self.model.optimizer is not self._optimizer, self.model.optimizer
+        if anew:
+            self._of_this_training = len(self.history)
+        return anew
 
     def _record(self, step: int, measure: Callable[[], summaries.Measured]) -> None:
         """Takes a measurement, keeps it and logs it. `measure` returns tags and numbers."""
 
         def record():
+            if self._notice_optimizer() and self._log is not None:  # Compiled anew within an epoch.
+                self._log.begin_anew()
             measured = measure()
             scalars = {f"{self.name}/{tag}": float(value) for tag, value in measured.scalars.items()}
-            self.history.append({"step": step, **scalars})
+            # JSON has no NaN and no infinity; TensorBoard has.
+            self.history.append({"step": step, **{tag: value if math.isfinite(value) else None for tag, value in scalars.items()}})
             if self._log is not None:
                 histograms = {f"{self.name}/{tag}": values for tag, values in measured.histograms.items()}
                 self._log.write(step, summaries.Measured(scalars, {f"{self.name}/{tag}": text for tag, text in measured.descriptions.items()}, histograms))
@@ -94,9 +112,10 @@ class Instrument(keras.callbacks.Callback):
         self._guarded(step, record)
 
     def _draw(self):
-        records = [record for record in self.history[self._of_this_model :] if "error" not in record]
+        records = [record for record in self.history[self._of_this_training :] if "error" not in record]
         if self._log is not None and records:
-            self._log.draw(f"{self.name}/{self.heatmap.quantity}", records, self.heatmap)
+            quantity = quantities.pictured(self.quantities)
+            self._log.draw(f"{self.name}/{quantity.name}", records, Colours(quantity.name, *quantity.colours))
 
     def _guarded(self, step, act):
         try:
@@ -111,9 +130,21 @@ class Instrument(keras.callbacks.Callback):
                 warnings.warn(f"{type(self).__name__} failed at step {step}, and the training goes on; strict=True would end it: {message}", stacklevel=2)
 
 
+def by_layer(rows: Iterable[tuple[str, dict[str, float | None]]], layer_names: dict[str, str]) -> summaries.Measured:
+    """Scalars with tags such as ratio/02_batch_normalization.
+
+    Args:
+        rows: for each layer its name in tags, and its quantities; those that are None are left out.
+        layer_names: dict, name in tags to the layer's own name, which becomes the description.
+    """
+    scalars = {(quantity, layer): value for layer, values in rows for quantity, value in values.items() if value is not None}
+    descriptions = {"/".join(tag): layer_names[tag[1]] for tag in scalars}
+    return summaries.Measured({"/".join(tag): value for tag, value in scalars.items()}, descriptions, {})
+
+
 @contextlib.contextmanager
 def refusing(callback: keras.callbacks.Callback, argument: str, expected: str):
-    """Within it, what a first evaluation raises because model and data do not go together becomes a ValueError that says so."""
+    """Inside it, what a first evaluation raises because model and data do not go together becomes a ValueError that says so."""
     try:
         yield
     except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:

@@ -7,8 +7,9 @@ import numpy as np
 from keras_bn import summaries
 from keras_bn.callbacks import train_batch
 from keras_bn.callbacks.update_instrument import UpdateInstrument
-from keras_bn.heatmap import Colours
-from keras_bn.measures.loss_landscape import compiled, measured, refused_or_array
+from keras_bn.inspection.prepared import prepared
+from keras_bn.inspection.update import Update
+from keras_bn.measures.loss_landscape import NAME, QUANTITIES, Measure, checked
 
 MULTIPLES = (0.5, 1.0, 2.0, 4.0)  # Of the learning rate: Santurkar et al. 2018, sec. 3.2, for its VGG.
 
@@ -22,13 +23,13 @@ class LossLandscape(UpdateInstrument):
 
     Args:
         log_dir, strict: as of `InternalCovariateShift`; and so are its batches, updates and dropout masks.
-        every: number of optimizer steps, "epoch" (the first update of each), or a function of the step that says whether it is due.
-        step_sizes: positive; or None: 0.5, 1, 2 and 4 times the learning rate of the step. For optimizers other than plain SGD, whose steps are not along the
-            gradient, the learning rate says little about the size of a step: give them. While it is 0 there are none, and what is divided by them is NaN or
-            infinite.
+        every: number of optimizer steps, "epoch" (the first update of each), or a function that takes a step and returns whether it is due.
+        step_sizes: positive; or None: 0.5, 1, 2 and 4 times the learning rate of the step. Optimizers other than plain SGD do not step along the gradient, and
+            their learning rate says little about the size of a step: give step sizes. At a learning rate of 0 the quantities that are divided by it are not
+            finite.
 
     Attributes:
-        history: one dict a measurement: "step", and one float a tag.
+        history: one dict a measurement: "step", and one float a tag; None where it is not finite.
 
     Raises:
         ValueError: step sizes that are none; at the start of `fit`, a model that cannot be measured.
@@ -44,15 +45,11 @@ class LossLandscape(UpdateInstrument):
         [6.0, 6.0]
     """
 
-    name = "loss_landscape"
-    heatmap = Colours("smoothness", logarithmic=True)
+    name, quantities = NAME, QUANTITIES
 
     def __init__(self, log_dir=None, every: int | str | Callable = 250, step_sizes: Sequence[float] | None = None, strict: bool = False):
         super().__init__(log_dir, every, strict)
-        self.step_sizes = None if step_sizes is None else refused_or_array(step_sizes)
-
-    def _prepare(self):
-        self._compiled = compiled(self.model)
+        self.step_sizes = None if step_sizes is None else checked(step_sizes)
 
     def _refuse(self):
         super()._refuse()
@@ -62,25 +59,12 @@ class LossLandscape(UpdateInstrument):
                 "step sizes."
             )
 
-    def _measure(self, update: train_batch.Update):
+    def _measure(self, update: Update):
         if self.step_sizes is None:
             sizes, names = update.learning_rate * np.asarray(MULTIPLES), [f"{multiple:g}lr" for multiple in MULTIPLES]
         else:
             sizes, names = self.step_sizes, [f"{size:g}" for size in self.step_sizes]
-        found = measured(self._compiled, update.before, update.state, update.x, update.y, update.sample_weight, sizes, self._scale())
-        changes = found.gradient_changes
-        scalars = {
-            "loss": found.loss,
-            "loss_min": found.losses.min(),
-            "loss_max": found.losses.max(),
-            "gradient_norm": found.gradient_norm,
-            "gradient_change_min": changes.min(),
-            "gradient_change_median": np.median(changes),
-            "gradient_change_max": changes.max(),
-            "effective_smoothness": found.effective_smoothness,
-            "grid_limit": found.grid_limit,
-        }
-        scalars |= {f"smoothness/{place:02d}_{name}": value for place, (name, value) in enumerate(zip(names, found.smoothness), 1)}
-        return summaries.Measured(
-            scalars, {f"smoothness/{place:02d}_{name}": f"step size {size:g}" for place, (name, size) in enumerate(zip(names, sizes), 1)}, {}
-        )
+        landscape = prepared(Measure, self.model)(update.before, update.batch, sizes, self._scale())
+        tags = [f"smoothness/{number:02d}_{name}" for number, name in enumerate(names, 1)]
+        descriptions = {tag: f"step size {size:g}" for tag, size in zip(tags, sizes)}
+        return summaries.Measured(landscape.scalars | dict(zip(tags, landscape.smoothness)), descriptions, {})

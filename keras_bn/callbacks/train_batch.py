@@ -1,35 +1,19 @@
-"""How a callback gets at the batch and the update of a training step: the one place that hooks `Model.fit`.
+"""How a callback gets the batch and the update of a training step: the one place that hooks `Model.fit`.
 
-Keras shows callbacks neither. But it looks `model.train_function` up before every execution, so that a stand-in can be put there for one of them. It takes the
-batches from the iterator, and has the model's own function train on them one after the other, each through an iterator of the same kind; so the function is
-not traced anew, and computes what it would have. Executions in which nothing is due are left alone altogether.
+Keras gives callbacks neither. But it looks up `model.train_function` before every execution, so that a stand-in can take its place for one of them. The
+stand-in takes the batches from the iterator, and calls the model's own function on one after the other, each through an iterator of the same type; so the
+function is not traced anew, and computes the same. Executions in which nothing is due have no stand-in.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
-from keras_bn.measures import probe
-
-
-class Update(NamedTuple):
-    """One update of the weights by the optimizer.
-
-    step: updates before it; before, after: the weights, like `model.trainable_variables`; state: like `model.non_trainable_variables`, before it.
-    learning_rate: of the innermost optimizer, before it; None where it has no one.
-    x, y, sample_weight: the batch, whose gradients were the last that went into the update; under a `tf.distribute` strategy that of all replicas.
-    """
-
-    step: int
-    before: list[tf.Tensor]
-    after: list[tf.Tensor]
-    state: list[tf.Tensor]
-    learning_rate: float | None
-    x: tf.Tensor
-    y: tf.Tensor
-    sample_weight: tf.Tensor | None
+from keras_bn import keras_internals
+from keras_bn.inspection import building, evaluation
+from keras_bn.inspection.evaluation import Batch
+from keras_bn.inspection.update import Update
 
 
 def innermost(optimizer: keras.Optimizer) -> keras.Optimizer:
@@ -51,19 +35,20 @@ def step_of(model: keras.Model) -> int:
 
 
 class Clock:
-    """Which updates an execution is going to make, by counting, without reading a variable each time."""
+    """Counts which updates the next execution makes, without reading a variable each time."""
 
     def __init__(self, model: keras.Model):
         self._model = model
-        self._batches = None
+        self._batches, self._optimizer = None, None  # Unknown until an optimizer is read.
 
     def read(self) -> None:
         """Takes the number of batches so far from the optimizer."""
-        self._batches = int(keras.ops.convert_to_numpy(innermost(self._model.optimizer)._iterations))
+        self._optimizer = self._model.optimizer
+        self._batches = keras_internals.batches_of(innermost(self._optimizer))
 
     def updates(self, later: int = 0) -> int:
-        """How many updates there are after so many batches more."""
-        if self._batches is None:
+        """How many updates there are after so many more batches."""
+        if self._optimizer is not self._model.optimizer:  # None was read, or the model was compiled with another one.
             self.read()
         return (self._batches + later) // (innermost(self._model.optimizer).gradient_accumulation_steps or 1)
 
@@ -77,27 +62,54 @@ class Clock:
 
 
 def follow(model: keras.Model, is_due: Callable[[int], bool], take: Callable[[int, Callable[[], Update]], None]) -> None:
-    """In the next execution, of each update whose step is due `take` is told the step, once it is made, and a function that gives the `Update`."""
-    model.train_function = _StandIn(model, is_due, take)
+    """In the next execution, calls `take(step, update)` after each update that is due; `update()` returns the `Update`."""
+    model.train_function = _Following(model, is_due, take)
+
+
+def build_first(model: keras.Model, begin: Callable[[], None]) -> None:
+    """Before the next execution, builds the model for the batches that it is going to receive, and calls `begin()`."""
+    model.train_function = _Building(model, begin)
 
 
 def release(model: keras.Model) -> None:
-    """Takes a stand-in away that was not used, since something failed before."""
+    """Takes away stand-ins that were not used, since something failed before."""
     while isinstance(model.train_function, _StandIn):
         model.train_function = model.train_function.train_function
 
 
 class _StandIn:
-    """For one execution in the place of a model's train function, which may be another stand-in."""
+    """Takes the place of a model's train function, which may be another stand-in, for one execution."""
 
-    def __init__(self, model, is_due, take):
-        self.train_function = model.train_function
-        self._model, self._is_due, self._take = model, is_due, take
+    def __init__(self, model):
+        self._model, self.train_function = model, model.train_function
 
     def __call__(self, iterator):
         self._model.train_function = self.train_function
         if not isinstance(iterator, tf.data.Iterator | tf.distribute.DistributedIterator):
-            return self.train_function(iterator)  # It is `train_on_batch`, after a `fit` that something ended.
+            return self.train_function(iterator)  # This is `train_on_batch`, after a `fit` that something ended.
+        return self._execute(iterator)
+
+    def _execute(self, iterator):
+        raise NotImplementedError
+
+
+class _Building(_StandIn):
+    def __init__(self, model, begin):
+        super().__init__(model)
+        self._begin = begin
+
+    def _execute(self, iterator):
+        building.build(self._model, keras.utils.unpack_x_y_sample_weight(iterator.element_spec)[0])
+        self._begin()
+        return self.train_function(iterator)
+
+
+class _Following(_StandIn):
+    def __init__(self, model, is_due, take):
+        super().__init__(model)
+        self._is_due, self._take = is_due, take
+
+    def _execute(self, iterator):
         logs = None
         for _ in range(self._model.steps_per_execution):
             try:
@@ -114,24 +126,24 @@ class _StandIn:
         alone = _iterator_of(batch, iterator, model.distribute_strategy)
         if not self._is_due(step):
             return self.train_function(alone)
-        before = _seen(lambda: (*probe.snapshot(model), learning_rate(model.optimizer)))
+        before = _result_or_error(lambda: (evaluation.snapshot(model), learning_rate(model.optimizer)))
         logs = self.train_function(alone)
         if step_of(model) != step:  # Else gradients are being accumulated, or were not finite.
-            after = _seen(lambda: probe.values(model.trainable_variables))
+            after = _result_or_error(lambda: evaluation.values(model.trainable_variables))
 
             def update():
-                weights, state, rate = before()
-                x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(_whole(batch, model.distribute_strategy))
-                return Update(step, weights, after(), state, rate, x, y, sample_weight)
+                snapshot, rate = before()
+                whole = Batch(*keras.utils.unpack_x_y_sample_weight(_whole(batch, model.distribute_strategy)))
+                return Update(snapshot, after(), whole, step, rate)
 
             self._take(step, update)
         return logs
 
 
-def _seen(look):
-    """A function that returns what `look` returns now, or raises what it raises: without memory for copies the training goes on, and the measure fails."""
+def _result_or_error(copy):
+    """A function that returns what `copy` returns now, or raises what it raises: without memory for copies the training goes on, and the measure fails."""
     try:
-        found = look()
+        result = copy()
     except Exception as error:
         failure = error
 
@@ -139,16 +151,16 @@ def _seen(look):
             raise failure
 
         return fail
-    return lambda: found
+    return lambda: result
 
 
 def _iterator_of(batch, iterator, strategy):
-    """An iterator over one batch, of the type that the one it comes from has."""
+    """An iterator over one batch, of the same type as the iterator that it comes from."""
     spec = iterator.element_spec
     if isinstance(iterator, tf.data.Iterator):
         return iter(_relaxed(tf.data.Dataset.from_tensors(batch), spec))
     parts = _apart(batch, strategy)
-    spec = tf.nest.map_structure(lambda each: getattr(each, "_value_specs", (each,))[0], spec)
+    spec = tf.nest.map_structure(keras_internals.spec_of_a_replica, spec)
 
     def parts_in_turn(_):
         dataset = tf.data.Dataset.from_tensors(parts[0])
@@ -160,20 +172,20 @@ def _iterator_of(batch, iterator, strategy):
 
 
 def _relaxed(dataset, spec):
-    """The dataset as one of that element spec: a batch's own has its size for certain, for which all would be traced again."""
+    """The dataset with that element spec. The spec of one batch has its exact size, for which the train function would be traced again."""
     options = tf.data.Options()
-    options.autotune.enabled = False  # There is nothing to tune, and an iterator that is let go waits for the tuner's thread to wake: half a step long.
+    options.autotune.enabled = False  # There is nothing to tune, and a deleted iterator waits for the tuner's thread to wake: half a step.
     return tf.data.experimental.from_variant(tf.data.experimental.to_variant(dataset), structure=spec).with_options(options)
 
 
 def _apart(batch, strategy):
-    """What each replica gets."""
+    """What each replica receives."""
     local = [strategy.experimental_local_results(value) for value in tf.nest.flatten(batch)]
     return [tf.nest.pack_sequence_as(batch, part) for part in zip(*local)]
 
 
 def _whole(batch, strategy):
-    """What all replicas get, as one batch; None in the place of an optional that is empty."""
+    """What all replicas receive, as one batch; None instead of an empty optional."""
     batch = tf.nest.map_structure(lambda value: None if isinstance(value, tf.experimental.Optional) else value, batch)
     parts = _apart(batch, strategy)
     return parts[0] if len(parts) == 1 else tf.nest.map_structure(lambda *values: tf.concat(values, 0), *parts)

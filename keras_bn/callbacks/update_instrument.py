@@ -37,6 +37,7 @@ class UpdateInstrument(instrument.Instrument):
             self._followed = any(map(self._is_due, self._clock.steps()))
             if self._followed:
                 train_batch.follow(self.model, self._is_due, self._take)
+        super().on_train_batch_begin(batch, logs)  # Last, so that a model is built before its weights are copied.
 
     def on_train_batch_end(self, batch, logs=None):
         if self._followed:
@@ -45,15 +46,15 @@ class UpdateInstrument(instrument.Instrument):
             self._clock.executed()
 
     def _refuse(self):
-        own = type(self.model).train_step
-        if getattr(own, "__func__", own) is not keras.Model.train_step:
+        train_step = type(self.model).train_step
+        if getattr(train_step, "__func__", train_step) is not keras.Model.train_step:
             raise ValueError(
                 f"{type(self).__name__} received a model whose class {type(self.model).__name__} has a train_step of its own; expected one that trains by its "
                 "compiled loss: what it minimises cannot be known otherwise, so put it into compute_loss, or leave the callback out."
             )
 
     def _scale(self):
-        """By what the optimizer has the loss multiplied, so that half precision does not lose its gradients."""
+        """What the optimizer multiplies the loss by, so that gradients stay within the range of half precision."""
         return self.model.optimizer.scale_loss(tf.constant(1.0))
 
     def _is_due(self, step):

@@ -1,12 +1,11 @@
 """`VarianceShift`: the measure of that name after epochs or steps."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from keras_bn import summaries
 from keras_bn.callbacks import instrument, schedule, train_batch
-from keras_bn.heatmap import Colours
-from keras_bn.measures import normalisers
-from keras_bn.measures.variance_shift import Measure
+from keras_bn.inspection import batches, normalization_layers
+from keras_bn.inspection.prepared import prepared
+from keras_bn.measures.variance_shift import NAME, QUANTITIES, Measure
 
 
 class VarianceShift(instrument.Instrument):
@@ -16,13 +15,14 @@ class VarianceShift(instrument.Instrument):
     it `.../predicted_ratio/...`. The step is the number of updates so far.
 
     Args:
-        data: as of the measure; read anew at each measurement, so no generator that is used up, nor a dataset without an end. Nothing random that `fit` draws
-            from, too, such as the very dataset that it shuffles: reading it changes what `fit` sees next; build one for each.
+        data: as of the measure. It is read at each measurement: a generator would be used up, and a dataset must end. It must not share a random state with the
+            data of `fit`, such as one dataset that `fit` shuffles: reading it would change the batches of `fit`; build one for each.
         log_dir, strict: as of `InternalCovariateShift`.
-        every: "epoch" (after each), a number of optimizer steps, or a function of the step that says whether it is due, after the update that reaches it.
+        every: "epoch" (after each), a number of optimizer steps, or a function that takes a step and returns whether it is due. It measures after the update
+            that reaches the step.
 
     Attributes:
-        history: one dict a measurement: "step", and one float a tag.
+        history: one dict a measurement: "step", and one float a tag; None where it is not finite.
 
     Raises:
         ValueError: at the start of `fit`, for a model that cannot be measured with these data.
@@ -39,14 +39,14 @@ class VarianceShift(instrument.Instrument):
         [(1, 1.0), (2, 1.0)]
     """
 
-    name = "variance_shift"
-    heatmap = Colours("ratio", logarithmic=True, lowest=1)
+    name, quantities = NAME, QUANTITIES
 
     def __init__(self, data, log_dir=None, every: int | str | Callable = schedule.EPOCH, strict: bool = False):
         super().__init__(log_dir, every, strict)
         self.data = data
 
     def on_train_batch_begin(self, batch, logs=None):
+        super().on_train_batch_begin(batch, logs)
         if self.every != schedule.EPOCH:
             self._before = self._clock.updates()
 
@@ -67,22 +67,17 @@ class VarianceShift(instrument.Instrument):
             return False
         return any(schedule.is_due(self.every, step, False) for step in range(self._before + 1, self._clock.updates() + 1))
 
-    def _prepare(self):
-        self._compiled = Measure(self.model)
-
     def _refuse(self):
-        """By the first batch, as only that tells whether model and data go together; it is traced for all that follow."""
-        self._names = {name: layer.name for layer, name in normalisers.found(self.model).items()}
-        if iter(self.data) is self.data:
+        if isinstance(self.data, Iterator):
             raise ValueError(f"`data` of VarianceShift is a {type(self.data).__name__}, used up once it is read; expected what can be read again: a dataset.")
+        batches.refuse(self.data)
+        normalization_layers.names(self.model)
+
+    def _prepare(self):
         with instrument.refusing(self, "data", f"inputs for {self.model.name}, or batches of them"):
-            self._compiled.try_out(self.data)
+            prepared(Measure, self.model).try_out(self.data)
 
     def _measure(self):
-        scalars, descriptions = {}, {}
-        for shift in self._compiled(self.data):
-            for quantity in ("ratio", "mean_shift", "predicted_ratio"):
-                value, tag = getattr(shift, quantity), f"{quantity}/{shift.layer}"
-                if value is not None:
-                    scalars[tag], descriptions[tag] = value, self._names[shift.layer]
-        return summaries.Measured(scalars, descriptions, {})
+        measure = prepared(Measure, self.model)
+        rows = [(shift.layer, {row.name: getattr(shift, row.name) for row in self.quantities}) for shift in measure(self.data)]
+        return instrument.by_layer(rows, measure.layer_names)

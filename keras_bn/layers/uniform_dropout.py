@@ -57,6 +57,11 @@ class UniformDropout(keras.Layer):
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.supports_masking = True
 
+    @property
+    def noise_variance(self) -> float:
+        """The variance of 1 + r."""
+        return self.beta**2 / 3
+
     def call(self, inputs, training=None):
         inputs = tf.convert_to_tensor(inputs)
         if not inputs.dtype.is_floating:

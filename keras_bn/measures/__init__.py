@@ -1,4 +1,4 @@
-"""What there is to measure of a model: pure functions of it, weights and data, that return plain numbers and change nothing."""
+"""What there is to measure of a model: functions of it, weights and data, that return plain numbers and change nothing."""
 
 from keras_bn.measures.activations import ActivationStatistics, Distribution, activation_statistics
 from keras_bn.measures.covariate_shift import CovariateShift, internal_covariate_shift

@@ -1,15 +1,36 @@
 """`activation_statistics`: what goes into the batch normalisation layers of a model, what comes out, and what the activations behind them make of it."""
 
-from collections.abc import Callable
+import weakref
 from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_bn.measures import normalisers, probe
+from keras_bn import functional
+from keras_bn.inspection import building, evaluation, normalization_layers
+from keras_bn.inspection.evaluation import Batch, Snapshot
+from keras_bn.inspection.prepared import prepared
+from keras_bn.measures.channel_moments import channel_moments
+from keras_bn.measures.quantities import Colours, Quantity
 
+NAME = "activation_statistics"
 PERCENTILES = (15, 50, 85)  # Ioffe & Szegedy 2015, fig. 1b, c.
+_INPUT_PERCENTILES, _NONLINEARITY = "15th, 50th and 85th percentile of the inputs", "saturated values, dead channels"
+QUANTITIES = (
+    Quantity("input_mean", "activation", "", "mean of the inputs"),
+    Quantity("input_stddev", "activation", "all values are the same", "standard deviation of the inputs", colours=Colours(logarithmic=True)),
+    *(Quantity(f"input_p{percent}", "activation", "", _INPUT_PERCENTILES) for percent in PERCENTILES),
+    Quantity("output_mean", "activation", "", None),
+    Quantity("output_stddev", "activation", "all values are the same", None),
+    *(Quantity(f"output_p{percent}", "activation", "", None) for percent in PERCENTILES),
+    Quantity("mean_change", "activation", "the update does not reach this layer", "change of the inputs' means by one update"),
+    Quantity("variance_change", "activation²", "the update does not reach this layer", "change of the inputs' variances by one update"),
+    Quantity("saturated", "1", "no value is saturated", _NONLINEARITY),
+    Quantity("dead", "1", "no channel is dead", _NONLINEARITY),
+    Quantity("gradient_norm", "loss / activation", "nothing is learned in front of this layer", None),
+    Quantity("gradient_ratio", "1", "", "gradient norm, squared, by that of the next layer"),
+)
 SAMPLE = 2**16  # Percentiles are of all values up to so many, else of about so many.
 SATURATED = 0.01  # A sigmoid is saturated within this part of its range from either end.
 _RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}
@@ -18,7 +39,7 @@ _RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}
 class Distribution(NamedTuple):
     """Of the inputs or outputs of one layer on one batch.
 
-    mean, variance: of each channel, (C,), float64, divisor N; sample: the values that percentiles are of.
+    mean, variance: of each channel, (C,), float64, divisor N; sample: the values that percentiles are of. Masked positions are in none of them.
     """
 
     mean: np.ndarray
@@ -27,8 +48,8 @@ class Distribution(NamedTuple):
 
     @property
     def percentiles(self) -> np.ndarray:
-        """The 15th, 50th and 85th, over all channels: (3,)."""
-        return np.percentile(self.sample, PERCENTILES)
+        """The 15th, 50th and 85th, over all channels: (3,); NaN where every position is masked."""
+        return np.percentile(self.sample, PERCENTILES) if self.sample.size else np.full(len(PERCENTILES), np.nan)
 
     @property
     def overall_mean(self) -> float:
@@ -44,7 +65,7 @@ class Distribution(NamedTuple):
 class ActivationStatistics(NamedTuple):
     """Of one batch normalisation layer, on one batch.
 
-    layer: its place and kind, such as 02_batch_normalization; inputs, outputs: `Distribution`.
+    layer: its number and kind, such as 02_batch_normalization; inputs, outputs: `Distribution`.
     saturated: share of the values of a sigmoid or tanh right behind it that are within 1 % of its range from either end; None for other activations.
     dead: share of the channels of a ReLU right behind it that are 0 on the whole batch; None for other activations.
     gradient_norm: of the loss, to the layer's inputs; None without targets.
@@ -59,21 +80,39 @@ class ActivationStatistics(NamedTuple):
     gradient_norm: float | None
     gradient_ratio: float | None
 
+    @property
+    def scalars(self) -> dict[str, float | None]:
+        """The quantities of one evaluation, by their names; those of an update are not among them."""
+        values = {name: getattr(self, name) for name in ("saturated", "dead", "gradient_norm", "gradient_ratio")}
+        for side, distribution in (("input", self.inputs), ("output", self.outputs)):
+            values |= {f"{side}_mean": distribution.overall_mean, f"{side}_stddev": distribution.overall_stddev}
+            values |= {f"{side}_p{percent}": value for percent, value in zip(PERCENTILES, distribution.percentiles)}
+        return values
+
+
+def changes(before: ActivationStatistics, after: ActivationStatistics) -> dict[str, float]:
+    """What an update changes of a layer's inputs: means over the channels of absolute differences."""
+    return {
+        "mean_change": np.abs(after.inputs.mean - before.inputs.mean).mean(),
+        "variance_change": np.abs(after.inputs.variance - before.inputs.variance).mean(),
+    }
+
 
 def activation_statistics(model: keras.Model, x, y=None, sample_weight=None) -> list[ActivationStatistics]:
     """Moments, percentiles and the state of the activation for each batch normalisation layer, on one batch in training mode.
 
-    With batch statistics and dropout, as the next training step would compute; nothing of the model changes. The activation counts that is a layer
-    (`Activation`, `ReLU`) right behind the normalisation. What a layer is called with several times in one evaluation: its first call counts.
+    With batch statistics and dropout, as the next training step would compute; nothing of the model changes. Activations are seen that are layers
+    (`Activation`, `ReLU`) right behind the normalisation. Where a layer is called several times in one evaluation, its first call counts; masked positions do
+    not count. What is traced is kept for the next call, until the model is compiled anew.
 
     Args:
-        model: built, with at least one batch normalisation layer; compiled with a loss where there are targets.
+        model: with at least one batch normalisation layer; compiled with a loss where there are targets.
         x: a batch, as the model takes it.
         y, sample_weight: its targets and weights, as `fit` takes them, for the gradients; or None.
 
     Returns:
-        One `ActivationStatistics` for each layer, in the order in which they compute. Percentiles are of all values up to 65,536 a layer, else of about so
-        many, at positions with all their channels: one from each of equal parts, drawn at random, the same at each call.
+        One `ActivationStatistics` for each layer, in the order in which they compute. Percentiles are of all values up to 65,536 a layer. Of more values they
+        are of about so many: of all channels at positions that are drawn at random, one from each of equal parts, the same ones at each call.
 
     Raises:
         ValueError: no such layer, or one that is called within a loop.
@@ -88,96 +127,131 @@ def activation_statistics(model: keras.Model, x, y=None, sample_weight=None) -> 
         >>> found.layer, found.inputs.mean.tolist(), found.inputs.percentiles.round(2).tolist(), found.dead
         ('01_batch_normalization', [2.0, 3.0], [1.35, 3.0, 3.55], 0.5)
     """
-    x, y, sample_weight = probe.tensors((x, y, sample_weight))
-    weights, state = probe.snapshot(model)
-    measure = compiled(model)
-    return told(model, measure(weights, state, x, y, sample_weight), measure.layers)
+    batch = evaluation.batch_of((x, y, sample_weight))
+    building.build(model, batch.x)
+    return prepared(Measure, model)(evaluation.snapshot(model), batch)
 
 
-def compiled(model: keras.Model) -> Callable:
-    """A `tf.function` of (weights, state, x, y, sample_weight, scale=1), returning a dict a layer. Its `layers` are those, once it has been called."""
-    called = []
+class Measure:
+    """`Measure(model)(snapshot, batch)`: the activation statistics of a model; without targets no gradients.
 
-    @probe.traced
-    def measure(weights, state, x, y, sample_weight, scale=1.0):
-        with tf.GradientTape(watch_accessed_variables=False) as tape, normalisers.watched(model, tape.watch) as calls:
-            if y is None:
-                probe.outputs(model, weights, state, x, training=True)
+    Attributes:
+        layer_names: dict, a result's `layer` to the layer's own name.
+    """
+
+    def __init__(self, model: keras.Model):
+        self._model = weakref.ref(model)
+        self.layer_names = {name: layer.name for layer, name in normalization_layers.names(model).items()}
+        self._called = []  # Names of the layers, in the order in which they compute; filled when traced.
+        self._moments = channel_moments()
+        self.function = evaluation.traced(self._computed)
+
+    def __call__(self, snapshot: Snapshot, batch: Batch, scale=1.0) -> list[ActivationStatistics]:
+        """scale: as of `evaluation.gradients`."""
+        results = [
+            {name: value.numpy() for name, value in result.items()} for result in self.function(snapshot, batch, tf.convert_to_tensor(scale, tf.float32))
+        ]
+        norms = [result.get("gradient_norm") for result in results]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratios = [None if after is None else float(np.divide(before**2, after**2)) for before, after in zip(norms, [*norms[1:], None])]
+        return [
+            ActivationStatistics(
+                layer=name,
+                inputs=_distribution(result, "inputs"),
+                outputs=_distribution(result, "outputs"),
+                saturated=_plain(result.get("saturated")),
+                dead=_plain(result.get("dead")),
+                gradient_norm=_plain(norm),
+                gradient_ratio=ratio,
+            )
+            for name, result, norm, ratio in zip(self._called, results, norms, ratios)
+        ]
+
+    def _computed(self, snapshot, batch, scale):
+        """One dict a layer."""
+        model = self._model()
+        with tf.GradientTape(watch_accessed_variables=False) as tape, normalization_layers.watched(model, tape.watch) as calls:
+            if batch.y is None:
+                evaluation.outputs(model, snapshot, batch.x, training=True)
             else:
-                loss = probe.loss(model, weights, state, x, y, sample_weight)
+                loss = evaluation.loss(model, snapshot, batch)
                 loss *= tf.cast(scale, loss.dtype)
-        first = list({call.layer: call for call in reversed(calls)}.values())[::-1]
-        called[:] = [call.layer for call in first]
-        results = [_of_call(call) for call in first]
-        if y is not None:
-            gradients = tape.gradient(loss, [call.inputs for call in first], unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        first_calls = list({call.layer: call for call in reversed(calls)}.values())[::-1]
+        names = normalization_layers.names(model)
+        self._called = [names[call.layer] for call in first_calls]
+        results = [self._of_call(call) for call in first_calls]
+        if batch.y is not None:
+            gradients = tape.gradient(loss, [call.inputs for call in first_calls], unconnected_gradients=tf.UnconnectedGradients.ZERO)
             for result, gradient in zip(results, gradients):
                 result["gradient_norm"] = tf.norm(tf.cast(gradient, tf.float64)) / tf.cast(scale, tf.float64)
         return results
 
-    measure.layers = called
-    return measure
+    def _of_call(self, call):
+        axis, result = call.layer.axis, {}
+        for name, values in (("inputs", call.inputs), ("outputs", call.outputs)):
+            _, result[f"{name}_mean"], result[f"{name}_variance"] = self._moments(values, axis, call.mask)
+            result[f"{name}_sample"] = _sample(values, axis, call.mask)
+        if call.activation is not None:
+            kind, outputs = call.activation
+            counted = _counted(outputs, axis, call.mask)
+            if kind in _RANGES:
+                low, high = _RANGES[kind]
+                near = SATURATED * (high - low)
+                saturated = (outputs < low + near) | (outputs > high - near)
+                result["saturated"] = _share(saturated if counted is None else tf.boolean_mask(saturated, counted))
+            if kind == "relu":
+                others = [index for index in range(outputs.shape.rank) if index != range(outputs.shape.rank)[axis]]
+                result["dead"] = _share(tf.reduce_all((outputs == 0) if counted is None else (outputs == 0) | ~counted, others))
+        return result
 
 
-def told(model: keras.Model, computed: list[dict], layers: list[keras.Layer]) -> list[ActivationStatistics]:
-    """What `compiled` computed, as plain numbers."""
-    names = normalisers.found(model)
-    results = [{name: value.numpy() for name, value in result.items()} for result in computed]
-    norms = [result.get("gradient_norm") for result in results]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = [None if after is None else float(np.divide(before**2, after**2)) for before, after in zip(norms, [*norms[1:], None])]
-
-    def plain(value):
-        return None if value is None else float(value)
-
-    def distribution(result, of):
-        return Distribution(*(result[f"{of}_{part}"].astype("float64") for part in Distribution._fields))
-
-    return [
-        ActivationStatistics(
-            layer=names[layer],
-            inputs=distribution(result, "inputs"),
-            outputs=distribution(result, "outputs"),
-            saturated=plain(result.get("saturated")),
-            dead=plain(result.get("dead")),
-            gradient_norm=plain(norm),
-            gradient_ratio=ratio,
-        )
-        for layer, result, norm, ratio in zip(layers, results, norms, ratios)
-    ]
+def _distribution(result, side):
+    return Distribution(*(result[f"{side}_{part}"].astype("float64") for part in Distribution._fields))
 
 
-def _of_call(call):
-    axis = call.layer.axis
-    found = {}
-    for name, values in (("inputs", call.inputs), ("outputs", call.outputs)):
-        _, found[f"{name}_mean"], found[f"{name}_variance"] = normalisers.moments(values, axis, call.mask)
-        found[f"{name}_sample"] = _sample(values, axis)
-    if call.activation is not None:
-        kind, outputs = call.activation
-        if kind in _RANGES:
-            low, high = _RANGES[kind]
-            near = SATURATED * (high - low)
-            found["saturated"] = _share((outputs < low + near) | (outputs > high - near))
-        if kind == "relu":
-            found["dead"] = _share(tf.reduce_all(outputs == 0, [place for place in range(outputs.shape.rank) if place != range(outputs.shape.rank)[axis]]))
-    return found
+def _plain(value):
+    return None if value is None else float(value)
 
 
-def _share(where):
-    return tf.reduce_mean(tf.cast(where, tf.float32))
+def _share(flags):
+    return tf.reduce_mean(tf.cast(flags, tf.float32))
 
 
-def _sample(values, axis):
-    """(n,): all values up to SAMPLE, or of about so many positions all channels.
+def _counted(values, axis, mask):
+    """Which values the mask lets count: bool, of the shape of `values`; None for all. `functional.moments` reads masks in the same way."""
+    if mask is None:
+        return None
+    shape, axis = tf.shape(values), range(values.shape.rank)[axis]
+    if mask.shape.rank == values.shape.rank:
+        return tf.broadcast_to(mask, shape)
+    others = [index for index in range(values.shape.rank) if index != axis]
+    if functional.mask_fits(mask.shape, [values.shape[index] for index in others]):
+        return tf.broadcast_to(tf.expand_dims(tf.broadcast_to(mask, tf.gather(shape, others)), axis), shape)
+    return tf.broadcast_to(mask[..., tf.newaxis], shape)
 
-    Positions of equal distance would be multiples of an image's width, and see its edge only; so each is anywhere within its part.
+
+def _sample(values, axis, mask):
+    """(n,): all values that count, or of about SAMPLE of them all channels of a position.
+
+    Positions at equal distances would be multiples of an image's width, and see its edge only; so one is drawn from each of equal parts.
     """
+    counted = _counted(values, axis, mask)
+    rows = _by_position(values, axis)
+    if counted is not None:
+        counted = _by_position(counted, axis)
+        real = tf.reduce_any(counted, 1)
+        rows, counted = tf.boolean_mask(rows, real), tf.boolean_mask(counted, real)
+    present, channels = tf.shape(rows)[0], tf.shape(rows)[1]
+    number = tf.minimum(present, tf.maximum(1, SAMPLE // channels))
+    within = tf.random.stateless_uniform([number], seed=(0, 0), dtype=tf.float64)
+    positions = tf.cast((tf.cast(tf.range(number), tf.float64) + within) * (present / tf.maximum(1, number)), tf.int32)
+    drawn = tf.gather(rows, positions)
+    drawn = tf.reshape(drawn, [-1]) if counted is None else tf.boolean_mask(drawn, tf.gather(counted, positions))
+    return tf.cast(drawn, tf.float32)
+
+
+def _by_position(values, axis):
+    """(positions, C)"""
     if range(values.shape.rank)[axis] != values.shape.rank - 1:
         values = tf.experimental.numpy.moveaxis(values, axis, -1)
-    rows = tf.reshape(values, [-1, tf.shape(values)[-1]])
-    present, channels = tf.shape(rows)[0], tf.shape(rows)[1]
-    chosen = tf.minimum(present, tf.maximum(1, SAMPLE // channels))
-    within = tf.random.stateless_uniform([chosen], seed=(0, 0), dtype=tf.float64)
-    positions = (tf.cast(tf.range(chosen), tf.float64) + within) * (present / tf.maximum(1, chosen))
-    return tf.cast(tf.reshape(tf.gather(rows, tf.cast(positions, tf.int32)), [-1]), tf.float32)
+    return tf.reshape(values, [-1, tf.shape(values)[-1]])

@@ -1,5 +1,6 @@
 """`internal_covariate_shift`: how much the gradient of a layer changes by the update of the layers before it."""
 
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
@@ -7,15 +8,28 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_bn.measures import order, probe
+from keras_bn.inspection import evaluation
+from keras_bn.inspection.evaluation import Snapshot
+from keras_bn.inspection.layer_order import LayerOrder, Stage, chosen, trainable
+from keras_bn.inspection.prepared import prepared
+from keras_bn.inspection.recorded_calls import RecordedCalls
+from keras_bn.inspection.update import Update
+from keras_bn.measures.quantities import Colours, Quantity
 
-# Weights from each of the layers on, added up. The graph of all passes grows with it, the square of the depth: VGG-16 with BN has 360, traced and optimised in
-# 6 s; a ResNet-50 has 5,800, which takes two minutes and more memory than the training.
+NAME = "internal_covariate_shift"
+QUANTITIES = (
+    Quantity("l2", "loss / weight", "the update of the layers before changes nothing for this one", "||G - G'||"),
+    Quantity("relative", "1", "as of l2", "||G - G'|| / ||G||"),
+    Quantity("cosine", "1", "G and G' have nothing to do with each other", "cosine of G and G'", colours=Colours(lowest=-1, highest=1)),
+)
+
+# The sum, over the layers, of the number of weights from that layer on. The graph of all passes grows with it, so with the square of the depth: VGG-16 with
+# BN has 360, traced and optimised in 6 s; a ResNet-50 has 5,800, which takes two minutes and more memory than the training.
 LARGEST = 1000
 
 
 class CovariateShift(NamedTuple):
-    """Of one layer. layer: its place and kind, such as 03_conv2d; l2: ||G - G'||; relative: l2 / ||G||; cosine: <G, G'> / (||G|| ||G'||)."""
+    """Of one layer. layer: its number and kind, such as 03_conv2d; l2: ||G - G'||; relative: l2 / ||G||; cosine: <G, G'> / (||G|| ||G'||)."""
 
     layer: str
     l2: float
@@ -39,20 +53,22 @@ def internal_covariate_shift(
         l2 = ||G[i] - G'[i]||      relative = l2 / ||G[i]||      cosine = <G[i], G'[i]> / (||G[i]|| ||G'[i]||)
 
     With batch statistics, the same dropout masks in both, and regularisers as in training. gamma, beta and a bias move with the layer with a kernel that they
-    follow; what precedes all of these is before each of them, and without such the first layer's shift is exactly 0. Nothing of the model changes.
+    follow. Weights in front of the first kernel count as before every layer; without such weights the first layer's shift is exactly 0. Frozen layers are left
+    out, but keep their number. Nothing of the model changes. What is traced is kept for the next call, until the model is compiled anew.
 
     Args:
         model: compiled with a loss, built; functional, sequential, nested or subclassed. Where it branches, layers count in one of its topological orders.
         before, after: weights, like `model.trainable_variables`.
         x, y, sample_weight: a batch, as `fit` hands it to the model.
-        layers: names of layers, or places among those with a kernel from 1, or a function of the layer that says whether; None: all.
+        layers: names of layers, or positions among those with a kernel from 1, frozen ones included, or a function of the layer that returns whether it is
+            chosen; None: all.
 
     Returns:
-        One `CovariateShift` for each layer, in their order. The units are those of the loss by those of the kernel. Where `before` equals `after`, l2 is 0 and
-        the cosine 1. Where G is 0, `relative` is infinite or NaN; where one of the gradients is 0, the cosine is NaN.
+        One `CovariateShift` for each layer with a trainable kernel, in their order. The units are those of the loss by those of the kernel. Where `before`
+        equals `after`, l2 is 0 and the cosine 1. Where G is 0, `relative` is infinite or NaN; where one of the gradients is 0, the cosine is NaN.
 
     Raises:
-        ValueError: a layer that there is not; a model without a layer with a kernel.
+        ValueError: `layers` names a layer that does not exist or chooses none that is trainable; no layer has a trainable kernel.
 
     Source: Santurkar et al. 2018, Definition 2.1. It does not say to which layer gamma and beta belong, nor whether batch statistics are meant.
 
@@ -65,89 +81,91 @@ def internal_covariate_shift(
         >>> [(layer.layer, layer.l2 > 0) for layer in shift]
         [('01_dense', False), ('02_dense', True)]
     """
-    x, y, sample_weight = probe.tensors((x, y, sample_weight))
-    stages = order.chosen(order.stages(model, x), layers)
-    weights = [probe.tensors(list(values)) for values in (before, after)]
-    return told(stages, compiled(model, stages)(*weights, probe.values(model.non_trainable_variables), x, y, sample_weight))
+    update = Update(
+        Snapshot(evaluation.tensors(list(before)), evaluation.values(model.non_trainable_variables)),
+        evaluation.tensors(list(after)),
+        evaluation.batch_of((x, y, sample_weight)),
+    )
+    return measure_of(model, update.batch.x, layers)(update)
 
 
-def compiled(model: keras.Model, stages: Sequence[order.Stage]) -> Callable:
-    """A function of (before, after, state, x, y, sample_weight, scale=1), returning a tensor (layers, 4): l2, <G, G>, <G', G'>, <G, G'>.
+def measure_of(model: keras.Model, x, layers: Iterable[str | int] | Callable | None = None) -> "Measure":
+    """The measure of these layers, prepared once for the model; arguments as of `internal_covariate_shift`."""
+    stages = trainable(chosen(prepared(LayerOrder, model)(x), layers))
+    return prepared(Measure, model, tuple(stages))
 
-    Up to LARGEST it is one graph of all passes. What is larger is one gradient of all layers, traced once and computed once for each layer.
+
+class Measure:
+    """`Measure(model, stages)(update)`: the covariate shift of these stages of a model.
+
+    Up to LARGEST the passes of all layers are one graph. For a larger net, one gradient to all layers is traced, and computed once for each layer.
+
+    Attributes:
+        layer_names: dict, a result's `layer` to the layer's own name.
     """
-    size = sum(len(model.trainable_variables) - len(stage.earlier) for stage in stages)
-    return _together(model, stages) if size <= LARGEST else _one_by_one(model, stages)
 
+    def __init__(self, model: keras.Model, stages: Sequence[Stage]):
+        self._model, self._stages = weakref.ref(model), stages
+        self._indices = [index for stage in stages for index in stage.kernels]
+        self.layer_names = {stage.name: stage.layer().name for stage in stages}
+        size = sum(len(model.trainable_variables) - len(stage.earlier) for stage in stages)
+        self.function = evaluation.traced(self._all_layers if size <= LARGEST else self._all_gradients)
+        self._rows = self.function if size <= LARGEST else self._one_by_one
 
-def _together(model, stages):
-    """What layers compute alike is computed once: everything before them, at `after`.
+    def __call__(self, update: Update, scale=1.0) -> list[CovariateShift]:
+        """One result for each stage; scale: as of `evaluation.gradients`."""
+        rows = self._rows(update.before, update.after, update.batch, tf.convert_to_tensor(scale, tf.float32)).numpy()
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return [
+                CovariateShift(stage.name, float(l2), float(l2 / np.sqrt(before)), float(product / np.sqrt(before * mixed)))
+                for stage, (l2, before, mixed, product) in zip(self._stages, rows)
+            ]
 
-    Two are measured at a time: the weights at `before` are handed to one when the last but one is done with, so that its memory is free.
-    """
-    wanted = _kernels(stages)
+    def _all_layers(self, before, after, batch, scale):
+        """(layers, 4): the rows of `_compared`. Layers that G' computes with the weights `after` are computed once, and taken from a record in each pass.
 
-    def measure(before, after, state, x, y, sample_weight, scale=1.0):
-        def gradients(weights, wanted):
-            return probe.gradients(model, weights, state, x, y, sample_weight, wanted, scale)[1]
-
-        calls = probe.Calls(model)
-        with calls.kept():
-            probe.outputs(model, after, state, x, training=True)
-        at_before = dict(zip(wanted, gradients(before, wanted)))
+        Two stages are computed at a time: a stage receives the weights when the last but one is done, so that its memory is free.
+        """
+        model = self._model()
+        calls = RecordedCalls(model)
+        with calls.recording(), tf.GradientTape() as tape:
+            # Watched by a tape, layers compute as they do in the passes that reuse their outputs, to the bit.
+            tape.watch([after[index] for index in self._indices])
+            evaluation.outputs(model, Snapshot(after, before.state), batch.x, training=True)
+        unmixed = dict(zip(self._indices, evaluation.gradients(model, before, batch, self._indices, scale)[1]))
         rows = []
-        for stage in stages:
-            unmoved = moved = [at_before[place] for place in stage.kernels]
+        for stage in self._stages:
+            at_before = at_mixed = [unmixed[index] for index in stage.kernels]
             if stage.earlier:
                 with tf.control_dependencies(rows[-2:-1]):
-                    mixed = _mixed(stage, after, [tf.identity(weight) for weight in before])
-                with calls.taken(before=model.trainable_variables[stage.kernels[0]]):
-                    moved = gradients(mixed, stage.kernels)
-            rows.append(_compared(unmoved, moved))
+                    weights = _mixed(stage, after, [tf.identity(weight) for weight in before.weights])
+                with calls.replaying(before=model.trainable_variables[stage.kernels[0]]):
+                    at_mixed = evaluation.gradients(model, Snapshot(weights, before.state), batch, stage.kernels, scale)[1]
+            rows.append(_compared(at_before, at_mixed))
         return tf.stack(rows)
 
-    return probe.traced(measure)
+    def _one_by_one(self, before, after, batch, scale):
+        """The same rows, by one call of `_all_gradients` a layer."""
 
-
-def _one_by_one(model, stages):
-    wanted = _kernels(stages)
-
-    @probe.traced
-    def gradients(weights, state, x, y, sample_weight, scale):
-        return probe.gradients(model, weights, state, x, y, sample_weight, wanted, scale)[1]
-
-    def measure(before, after, state, x, y, sample_weight, scale=1.0):
         def at(weights):
-            return dict(zip(wanted, gradients(weights, state, x, y, sample_weight, scale)))
+            return dict(zip(self._indices, self.function(Snapshot(weights, before.state), batch, scale)))
 
-        at_before, rows = at(before), []
-        for stage in stages:
-            at_mixed = at(_mixed(stage, after, before)) if stage.earlier else at_before
-            rows.append(_compared(*([found[place] for place in stage.kernels] for found in (at_before, at_mixed))))
+        unmixed, rows = at(before.weights), []
+        for stage in self._stages:
+            mixed = at(_mixed(stage, after, before.weights)) if stage.earlier else unmixed
+            rows.append(_compared(*([gradients[index] for index in stage.kernels] for gradients in (unmixed, mixed))))
         return tf.stack(rows)
 
-    return measure
-
-
-def _kernels(stages):
-    return [place for stage in stages for place in stage.kernels]
+    def _all_gradients(self, snapshot, batch, scale):
+        return evaluation.gradients(self._model(), snapshot, batch, self._indices, scale)[1]
 
 
 def _mixed(stage, after, before):
-    """The weights of G': those before the stage at `after`, its own and all later ones at `before`."""
-    return [one if place in stage.earlier else other for place, (one, other) in enumerate(zip(after, before))]
+    """The weights of G': those used before the stage are `after`, its own and all later ones `before`."""
+    return [one if index in stage.earlier else other for index, (one, other) in enumerate(zip(after, before))]
 
 
-def told(stages: Sequence[order.Stage], rows: tf.Tensor) -> list[CovariateShift]:
-    """What `compiled` computed, as plain numbers."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return [
-            CovariateShift(stage.name, float(l2), float(l2 / np.sqrt(unmoved)), float(along / np.sqrt(unmoved * moved)))
-            for stage, (l2, unmoved, moved, along) in zip(stages, rows.numpy())
-        ]
-
-
-def _compared(unmoved, moved):
-    """One row for the gradients of a layer's kernels."""
-    unmoved, moved = (tf.cast(tf.concat([tf.reshape(gradient, [-1]) for gradient in each], 0), tf.float64) for each in (unmoved, moved))
-    return tf.stack([tf.norm(unmoved - moved), *(tf.reduce_sum(one * other) for one, other in ((unmoved, unmoved), (moved, moved), (unmoved, moved)))])
+def _compared(unmixed, mixed):
+    """(4,), float64, of the gradients to a layer's kernels: ||G - G'||, <G, G>, <G', G'>, <G, G'>."""
+    g, g_mixed = (tf.cast(tf.concat([tf.reshape(gradient, [-1]) for gradient in each], 0), tf.float64) for each in (unmixed, mixed))
+    return tf.stack([tf.norm(g - g_mixed), *(tf.reduce_sum(one * other) for one, other in ((g, g), (g_mixed, g_mixed), (g, g_mixed)))])

@@ -1,13 +1,32 @@
 """`loss_landscape`: how the loss and its gradient change along the gradient."""
 
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_bn.measures import probe
+from keras_bn.inspection import building, evaluation
+from keras_bn.inspection.evaluation import Batch, Snapshot
+from keras_bn.inspection.prepared import prepared
+from keras_bn.measures.quantities import Colours, Quantity
+
+NAME = "loss_landscape"
+_LOSS, _CHANGE, _SMOOTHNESS = "loss along the gradient", "change of the gradient along it", "effective smoothness, and the limit by the step sizes"
+QUANTITIES = (
+    Quantity("loss", "loss", "", _LOSS, by_layer=False),
+    Quantity("loss_min", "loss", "", _LOSS, by_layer=False),
+    Quantity("loss_max", "loss", "", _LOSS, by_layer=False),
+    Quantity("gradient_norm", "loss / weight", "a stationary point", None, by_layer=False),
+    Quantity("gradient_change_min", "loss / weight", "the loss is linear along g", _CHANGE, by_layer=False),
+    Quantity("gradient_change_median", "loss / weight", "the loss is linear along g", _CHANGE, by_layer=False),
+    Quantity("gradient_change_max", "loss / weight", "the loss is linear along g", _CHANGE, by_layer=False),
+    Quantity("effective_smoothness", "loss / weight²", "the loss is linear along g", _SMOOTHNESS, by_layer=False),
+    Quantity("grid_limit", "1 / learning rate", "", _SMOOTHNESS, by_layer=False),
+    Quantity("smoothness", "loss / weight²", "the loss is linear along g", "smoothness for each step size", colours=Colours(logarithmic=True)),
+)
 
 
 class LossLandscape(NamedTuple):
@@ -23,6 +42,22 @@ class LossLandscape(NamedTuple):
     losses: np.ndarray
     gradient_changes: np.ndarray
     smoothness: np.ndarray
+
+    @property
+    def scalars(self) -> dict[str, float]:
+        """The quantities of the whole grid, by their names."""
+        changes = self.gradient_changes
+        return {
+            "loss": self.loss,
+            "loss_min": self.losses.min(),
+            "loss_max": self.losses.max(),
+            "gradient_norm": self.gradient_norm,
+            "gradient_change_min": changes.min(),
+            "gradient_change_median": np.median(changes),
+            "gradient_change_max": changes.max(),
+            "effective_smoothness": self.effective_smoothness,
+            "grid_limit": self.grid_limit,
+        }
 
     @property
     def effective_smoothness(self) -> float:
@@ -43,7 +78,8 @@ def loss_landscape(model: keras.Model, x, y, step_sizes: Sequence[float], sample
         g = gradient of L at w                    w: all trainable weights
         L(w - eta g)        ||g - grad L(w - eta g)||        ||g - grad L(w - eta g)|| / (eta ||g||)
 
-    With batch statistics, the same dropout masks everywhere, and regularisers as in training. Nothing of the model changes.
+    With batch statistics, the same dropout masks everywhere, and regularisers as in training. Nothing of the model changes. What is traced is kept for
+    the next call, until the model is compiled anew.
 
     Args:
         model: compiled with a loss, built.
@@ -65,45 +101,47 @@ def loss_landscape(model: keras.Model, x, y, step_sizes: Sequence[float], sample
         >>> found.loss, found.gradient_norm, found.losses.round(3).tolist(), found.smoothness.round(3).tolist()
         (4.0, 8.0, [0.16, 1.44], [8.0, 8.0])
     """
-    x, y, sample_weight = probe.tensors((x, y, sample_weight))
-    weights, state = probe.snapshot(model)
-    return measured(compiled(model), weights, state, x, y, sample_weight, refused_or_array(step_sizes))
+    step_sizes = checked(step_sizes)
+    batch = evaluation.batch_of((x, y, sample_weight))
+    building.build(model, batch.x)
+    return prepared(Measure, model)(evaluation.snapshot(model), batch, step_sizes)
 
 
-def refused_or_array(step_sizes: Sequence[float]) -> np.ndarray:
-    """The step sizes as float64, or a ValueError."""
+def checked(step_sizes: Sequence[float]) -> np.ndarray:
+    """The step sizes as float64.
+
+    Raises:
+        ValueError: there are none, or one is not positive.
+    """
     values = np.asarray(step_sizes, "float64")
     if values.ndim != 1 or not values.size or not (np.isfinite(values).all() and (values > 0).all()):
         raise ValueError(f"`step_sizes` is {step_sizes!r}; expected positive numbers, one at least: for instance 0.5 to 4 times the learning rate.")
     return values
 
 
-def compiled(model: keras.Model) -> Callable:
-    """A `tf.function` of (weights, gradients, step_size, state, x, y, sample_weight, scale), returning what there is at weights - step_size * gradients:
+class Measure:
+    """`Measure(model)(snapshot, batch, step_sizes)`: the landscape from the weights of the snapshot."""
 
-    the loss, its gradients, and the square of what those differ by from `gradients`.
-    """
-    places = range(len(model.trainable_variables))
+    def __init__(self, model: keras.Model):
+        self._model, self._indices = weakref.ref(model), range(len(model.trainable_variables))
+        self.function = evaluation.traced(self._along)
 
-    @probe.traced
-    def along(weights, gradients, step_size, state, x, y, sample_weight, scale):
-        moved = [weight - tf.cast(step_size, weight.dtype) * gradient for weight, gradient in zip(weights, gradients)]
-        loss, there = probe.gradients(model, moved, state, x, y, sample_weight, places, scale)
+    def __call__(self, snapshot: Snapshot, batch: Batch, step_sizes: np.ndarray, scale=1.0) -> LossLandscape:
+        """step_sizes: float64; scale: as of `evaluation.gradients`."""
+
+        def at(gradients, step_size):
+            return self.function(snapshot, gradients, tf.constant(step_size, tf.float64), batch, tf.convert_to_tensor(scale, tf.float32))
+
+        # At gradients of 0 the weights stay, and the change of the gradient is the gradient itself: the same trace serves.
+        loss, gradients, norm = at([tf.zeros_like(weight) for weight in snapshot.weights], 0.0)
+        losses, changes = np.transpose([(there.numpy(), change.numpy()) for there, _, change in (at(gradients, size) for size in step_sizes)])
+        norm, changes = np.sqrt(norm), np.sqrt(changes)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return LossLandscape(float(loss), float(norm), step_sizes, losses, changes, changes / (step_sizes * norm))
+
+    def _along(self, snapshot, gradients, step_size, batch, scale):
+        """At weights - step_size * gradients: the loss, its gradients, and the square of their distance from `gradients`."""
+        moved = [weight - tf.cast(step_size, weight.dtype) * gradient for weight, gradient in zip(snapshot.weights, gradients)]
+        loss, there = evaluation.gradients(self._model(), Snapshot(moved, snapshot.state), batch, self._indices, scale)
         changes = [tf.reduce_sum(tf.square(tf.cast(one - other, tf.float64))) for one, other in zip(gradients, there)]
         return tf.cast(loss, tf.float64), there, tf.add_n(changes)
-
-    return along
-
-
-def measured(along: Callable, weights, state, x, y, sample_weight, step_sizes: np.ndarray, scale=1.0) -> LossLandscape:
-    """`loss_landscape` by what `compiled` returned, at weights and a state that are given; step_sizes: float64; scale: as of `probe.gradients`."""
-
-    def at(gradients, step_size):
-        return along(weights, gradients, tf.constant(step_size, tf.float64), state, x, y, sample_weight, tf.convert_to_tensor(scale))
-
-    # From 0 to the gradient is how long it is; so nothing else has to be traced for where it begins.
-    loss, gradients, norm = at([tf.zeros_like(weight) for weight in weights], 0.0)
-    losses, changes = np.transpose([(there.numpy(), change.numpy()) for there, _, change in (at(gradients, size) for size in step_sizes)])
-    norm, changes = np.sqrt(norm), np.sqrt(changes)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return LossLandscape(float(loss), float(norm), step_sizes, losses, changes, changes / (step_sizes * norm))

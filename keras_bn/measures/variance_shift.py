@@ -1,5 +1,6 @@
 """`variance_shift`: how far the moving statistics are from those that the inputs have in inference."""
 
+import weakref
 from typing import NamedTuple
 
 import keras
@@ -7,13 +8,23 @@ import numpy as np
 import tensorflow as tf
 
 from keras_bn import functional
-from keras_bn.measures import batches, normalisers, probe
+from keras_bn.inspection import batches, building, evaluation, normalization_layers
+from keras_bn.inspection.prepared import prepared
+from keras_bn.measures.channel_moments import channel_moments
+from keras_bn.measures.quantities import Colours, Quantity
+
+NAME = "variance_shift"
+QUANTITIES = (
+    Quantity("ratio", "1", "1: no shift", "variance in inference / moving variance, or its inverse", colours=Colours(logarithmic=True, lowest=1)),
+    Quantity("mean_shift", "standard deviations", "no shift", "distance of the means in standard deviations"),
+    Quantity("predicted_ratio", "1", "1: no shift", "variance in inference / variance in training with dropout, predicted"),
+)
 
 
 class VarianceShift(NamedTuple):
     """Of one batch normalisation layer. All arrays are (C,), float64.
 
-    layer: its place and kind, such as 02_batch_normalization.
+    layer: its number and kind, such as 02_batch_normalization.
     ratio: max(r, 1 / r), r = mean over the channels of `variance` / that of `moving_variance`; 1 is no shift.
     mean_shift: root of the mean square over the channels of (mean - moving_mean) / sqrt(moving_variance + epsilon): in standard deviations; 0 is no shift.
     moving_mean, moving_variance: what the layer normalises by in inference.
@@ -45,11 +56,12 @@ def variance_shift(model: keras.Model, data) -> list[VarianceShift]:
         with Dropout right in front of the layer, a value x of mean c and variance v over the data becomes x * m in training, E m = 1, Var m = s:
         predicted_variance = v + (c**2 + v) * s              s = rate / (1 - rate), for UniformDropout beta**2 / 3
 
-    In inference mode: without dropout, normalised by the moving statistics, none of which changes. Batches of unequal size are pooled exactly. What a layer
-    is called with several times in one evaluation counts together; masked positions do not count.
+    In inference mode: without dropout, normalised by the moving statistics, none of which changes. Batches of unequal size are pooled exactly, in float64.
+    Where a layer is called several times in one evaluation, all calls count together; masked positions do not count. What is traced is kept for the next call,
+    until the model is compiled anew.
 
     Args:
-        model: built, with at least one batch normalisation layer of a moving mean and variance. One that a call does not use is left out.
+        model: with at least one batch normalisation layer of a moving mean and variance. A layer that a call does not use is left out.
         data: inputs, or batches of them, or of them with targets, which are not used: arrays (cut into batches of 128), tf.data.Dataset, PyDataset or what
             else can be iterated over. For the paper's number, the training data with its augmentation.
 
@@ -68,56 +80,61 @@ def variance_shift(model: keras.Model, data) -> list[VarianceShift]:
         >>> shift.layer, shift.mean.tolist(), shift.variance.tolist(), shift.ratio
         ('01_batch_normalization', [2.0, 6.0], [4.0, 9.0], 6.5)
     """
-    return Measure(model)(data)
+    return prepared(Measure, built_by(model, data))(data)
+
+
+def built_by(model: keras.Model, data) -> keras.Model:
+    """The model, built from the first batch of the data if it is not."""
+    if not building.is_built(model):
+        building.build(model, evaluation.tensors(next(iter(batches.inputs(data)))))
+    return model
 
 
 class Measure:
-    """`variance_shift` of one model, traced once."""
+    """`Measure(model)(data)`: the variance shift of a model.
+
+    Attributes:
+        layer_names: dict, a result's `layer` to the layer's own name.
+    """
 
     def __init__(self, model: keras.Model):
-        self._model = model
-        self._names = normalisers.found(model)
-        self._called, self._noise = [], {}
-        self._moments = probe.traced(self._moments_of)
+        self._model = weakref.ref(model)
+        self._names = {name: weakref.ref(layer) for layer, name in normalization_layers.names(model).items()}
+        self.layer_names = {name: layer().name for name, layer in self._names.items()}
+        self._called, self._noise = [], {}  # Filled when traced: names of the layers that a call of the model uses, and `Call.noise` of each.
+        self._moments = channel_moments()
+        self.function = evaluation.traced(self._moments_of_batch)
 
     def __call__(self, data) -> list[VarianceShift]:
-        parts = [self._moments_of_batch(x) for x in batches.inputs(data)]
-        return [self._shift(layer, [part[place] for part in parts]) for place, layer in enumerate(self._called)]
+        parts = [self._of_batch(x) for x in batches.inputs(data)]
+        return [self._shift(name, [part[index] for part in parts]) for index, name in enumerate(self._called)]
 
     def try_out(self, data) -> None:
-        """One batch of the data: raises what the measure would, and traces."""
-        self._moments_of_batch(next(iter(batches.inputs(data))))
+        """Evaluates one batch of the data: raises what the measure would raise, and traces."""
+        self._of_batch(next(iter(batches.inputs(data))))
 
-    def _moments_of_batch(self, x):
-        return self._moments(*probe.snapshot(self._model), probe.tensors(x))
+    def _of_batch(self, x):
+        return self.function(evaluation.snapshot(self._model()), evaluation.tensors(x))
 
-    def _moments_of(self, weights, state, x):
-        with normalisers.watched(self._model) as calls:
-            probe.outputs(self._model, weights, state, x, training=False)
-        self._called = [layer for layer in self._names if any(call.layer is layer for call in calls)]
-        self._noise = {call.layer: call.noise for call in calls}
-        return [self._pooled([self._of_call(call) for call in calls if call.layer is layer]) for layer in self._called]
+    def _moments_of_batch(self, snapshot, x):
+        model = self._model()
+        with normalization_layers.watched(model) as calls:
+            evaluation.outputs(model, snapshot, x, training=False)
+        of_layer = {name: [call for call in calls if call.layer is layer()] for name, layer in self._names.items()}
+        self._called = [name for name, calls in of_layer.items() if calls]
+        self._noise = {name: of_layer[name][-1].noise for name in self._called}
+        return [_pooled([self._moments(call.inputs, call.layer.axis, call.mask) for call in of_layer[name]]) for name in self._called]
 
-    @staticmethod
-    def _of_call(call):
-        moments = normalisers.moments(call.inputs, call.layer.axis, call.mask)
-        return functional.Moments(*(tf.cast(value, tf.float64) for value in moments))
-
-    @staticmethod
-    def _pooled(parts):
-        counts, *others = zip(*parts)
-        counts = [tf.broadcast_to(count, tf.shape(parts[0].mean)) for count in counts]
-        return functional.merge_moments(functional.Moments(*(tf.stack(values) for values in (counts, *others))))
-
-    def _shift(self, layer, parts):
-        _, mean, variance = (value.numpy() for value in self._pooled([functional.Moments(*part) for part in parts]))
+    def _shift(self, name, parts):
+        layer, noise = self._names[name](), self._noise[name]
+        _, mean, variance = (value.numpy() for value in _pooled([functional.Moments(*part) for part in parts]))
         moving_mean, moving_variance = (tf.convert_to_tensor(value).numpy().astype("float64") for value in (layer.moving_mean, layer.moving_variance))
-        noise, predicted, predicted_ratio = self._noise[layer], None, None
+        predicted = predicted_ratio = None
         if noise is not None:
             predicted = variance + (mean**2 + variance) * noise
             predicted_ratio = float(_either_way(variance.mean(), predicted.mean()))
         return VarianceShift(
-            layer=self._names[layer],
+            layer=name,
             ratio=float(_either_way(variance.mean(), moving_variance.mean())),
             mean_shift=float(np.sqrt(np.mean((mean - moving_mean) ** 2 / (moving_variance + layer.epsilon)))),
             moving_mean=moving_mean,
@@ -127,6 +144,13 @@ class Measure:
             predicted_variance=predicted,
             predicted_ratio=predicted_ratio,
         )
+
+
+def _pooled(parts):
+    """The moments of several parts together."""
+    counts, *others = zip(*parts)
+    counts = [tf.broadcast_to(count, tf.shape(parts[0].mean)) for count in counts]
+    return functional.merge_moments(functional.Moments(*(tf.stack(values) for values in (counts, *others))))
 
 
 def _either_way(one, other):

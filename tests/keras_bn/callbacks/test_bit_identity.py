@@ -6,28 +6,49 @@ import pytest
 import tensorflow as tf
 import trainings
 
+from keras_bn.inspection.prepared import prepared
+from keras_bn.measures import activations, covariate_shift
+from keras_bn.measures.loss_landscape import Measure as LossLandscape
+from keras_bn.measures.variance_shift import Measure as VarianceShift
+
+
+def result(training):
+    """(values of all variables, history) of what `trainings.trained` returned, which the next training overwrites."""
+    model, history = training
+    return trainings.everything(model), history
+
 
 def assert_same(one, other):
-    (model, history), (measured, measured_history) = one, other
-    for expected, got in zip(trainings.everything(model), trainings.everything(measured), strict=True):
+    (values, history), (measured, measured_history) = one, other
+    for expected, got in zip(values, measured, strict=True):
         np.testing.assert_array_equal(got, expected)
     assert measured_history == history
+
+
+# All four where the measures themselves compute otherwise; elsewhere the modes differ in how the step is followed, which is the same code for all: one of each
+# kind in turn.
+ALL = {"numpy", "half precision", "replicas"}
 
 
 @pytest.mark.parametrize("mode", trainings.MODES)
 def test_training_is_the_same(mode, strategy):
     instruments = trainings.instruments()
-    plain = trainings.trained(mode, [], strategy)
-    assert_same(plain, trainings.trained(mode, instruments, strategy))
-    updates = int(keras.ops.convert_to_numpy(plain[0].optimizer.iterations))
+    shift, variances, landscape, statistics = instruments
+    if mode not in ALL:
+        instruments = [(shift, landscape, statistics)[list(trainings.MODES).index(mode) % 3], variances]
+    plain = result(trainings.trained(mode, [], strategy))
+    model, history = trainings.trained(mode, instruments, strategy, anew=mode == "numpy")
+    assert_same(plain, result((model, history)))
+    updates = int(keras.ops.convert_to_numpy(model.optimizer.iterations))
     if mode == "half precision":  # In the first steps gradients are not finite, so that they make no updates.
         assert 0 < updates < 12
     else:
         assert updates == (4 if mode == "accumulation" else 12)
-    for instrument in (instruments[0], instruments[2], instruments[3]):
-        assert [record["step"] for record in instrument.history] == list(range(0, updates, 2))
-    assert len(instruments[1].history) == 2
-    assert instruments[1].history[-1]["step"] == updates
+    for instrument in instruments:
+        if instrument is not variances:
+            assert [record["step"] for record in instrument.history] == list(range(0, updates, 2))
+    assert len(variances.history) == 2
+    assert variances.history[-1]["step"] == updates
 
 
 def test_nothing_is_traced_for_steps_that_are_measured():
@@ -52,23 +73,24 @@ def test_nothing_is_traced_for_steps_that_are_measured():
 def test_a_second_fit_traces_nothing_anew_unless_the_model_is_another():
     model, instruments = trainings.network(), trainings.instruments()
 
-    def compiled_functions(loss):
+    def measures_after_a_fit(loss):
         if loss is not None:
             model.compile("sgd", loss)
         model.fit(trainings.X, trainings.Y, batch_size=trainings.BATCH, verbose=0, callbacks=instruments)
-        return [instrument._compiled for instrument in instruments]
+        kinds = VarianceShift, LossLandscape, activations.Measure
+        return [covariate_shift.measure_of(model, trainings.X), *(prepared(kind, model) for kind in kinds)]
 
-    def traces(functions):
-        return [functions[place].experimental_get_tracing_count() for place in (0, 2, 3)]
+    def traces(measures):
+        return [measure.function.experimental_get_tracing_count() for measure in measures]
 
-    once = compiled_functions(keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    assert traces(once) == [1, 1, 2]  # The activations' once without targets.
-    again = compiled_functions(None)
+    once = measures_after_a_fit(keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    assert traces(once) == [1, 2, 1, 2]  # The variances' last batch is smaller; the activations' second is without targets.
+    again = measures_after_a_fit(None)
     assert all(one is other for one, other in zip(once, again))
-    assert traces(again) == traces(once)
-    anew = compiled_functions(keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum"))
+    assert traces(again) == [1, 2, 1, 2]
+    anew = measures_after_a_fit(keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum"))
     model.layers[0].trainable = False
-    frozen = compiled_functions(None)
+    frozen = measures_after_a_fit(None)
     assert not any(one is other for one, other in zip(again, anew))
     assert not any(one is other for one, other in zip(anew, frozen))
 
@@ -84,18 +106,19 @@ def test_together_with_keras_s_callbacks(tmp_path):
         ]
 
     mode = "moving average of weights"
-    first, second, *behind = trainings.instruments(str(tmp_path / "run"))
-    callbacks = [first, second, *others("measured"), *behind]
-    assert_same(trainings.trained(mode, others("plain")), trainings.trained(mode, callbacks))
+    _, second, first, behind = trainings.instruments(str(tmp_path / "run"))
+    plain = result(trainings.trained(mode, others("plain")))
+    assert_same(plain, result(trainings.trained(mode, [first, second, *others("measured"), behind])))
 
 
 def test_a_second_fit_goes_on(tmp_path):
-    instruments = trainings.instruments(str(tmp_path))[:2]
-    model, _ = trainings.trained("numpy", instruments)
-    plain, _ = trainings.trained("numpy", [])
-    for each, callbacks in ((model, instruments), (plain, [])):
-        each.fit(trainings.X, trainings.Y, batch_size=trainings.BATCH, shuffle=False, verbose=0, callbacks=callbacks)
-    assert [record["step"] for record in instruments[0].history] == list(range(0, 18, 2))
-    assert [record["step"] for record in instruments[1].history] == [6, 12, 18]
-    for expected, got in zip(trainings.everything(plain), trainings.everything(model)):
+    instruments = trainings.instruments(str(tmp_path))[1:3]
+    values = []
+    for callbacks in ([], instruments):
+        model, _ = trainings.trained("numpy", callbacks)
+        model.fit(trainings.X, trainings.Y, batch_size=trainings.BATCH, shuffle=False, verbose=0, callbacks=callbacks)
+        values.append(trainings.everything(model))
+    assert [record["step"] for record in instruments[1].history] == list(range(0, 18, 2))
+    assert [record["step"] for record in instruments[0].history] == [6, 12, 18]
+    for expected, got in zip(*values, strict=True):
         np.testing.assert_array_equal(got, expected)

@@ -12,7 +12,7 @@ import trainings
 
 import keras_bn
 from keras_bn import callbacks
-from keras_bn.measures import probe
+from keras_bn.inspection import evaluation
 
 
 class OwnStep(keras.Sequential):
@@ -119,17 +119,6 @@ def test_a_model_without_an_optimizer_is_refused():
         instrument.on_train_begin()
 
 
-@pytest.mark.parametrize("callback", [callbacks.InternalCovariateShift, callbacks.LossLandscape, lambda: callbacks.VarianceShift(trainings.X)])
-def test_a_model_that_is_not_built_is_refused(callback):
-    model = compiled(keras.Sequential(trainings.network().layers, name="net"))
-    model.built = False
-    sentence = ", which is not built; expected a model that knows its weights: give it a keras.Input, or call its `build` before `fit`."
-    instrument = callback()
-    instrument.set_model(model)
-    with pytest.raises(ValueError, match=f"^{type(instrument).__name__} received net{re.escape(sentence)}$"):
-        instrument.on_train_begin()
-
-
 def test_data_without_an_end_are_refused():
     data = tf.data.Dataset.from_tensor_slices(trainings.X).repeat().batch(4)
     sentence = "`data` has no end; expected batches that do: for instance the first so many, by `take` of a tf.data.Dataset."
@@ -231,7 +220,7 @@ def test_strict_ends_the_training_and_a_later_one_is_none_the_worse(make, failin
 
 def test_copies_that_fail_do_not_end_the_training(monkeypatch):
     """What a measurement needs of the step is copied while it is trained."""
-    monkeypatch.setattr(probe, "snapshot", lambda model: 1 / 0)
+    monkeypatch.setattr(evaluation, "snapshot", lambda model: 1 / 0)
     instrument = callbacks.LossLandscape(every=2)
     with pytest.warns(UserWarning, match=r"^LossLandscape failed at step 0, and the training goes on; strict=True would end it: ZeroDivisionError: "):
         fit(compiled(trainings.network()), instrument)

@@ -39,11 +39,20 @@ def assert_close(record, step, expected, rtol=1e-4, atol=1e-6):
         np.testing.assert_allclose(record[tag], value, rtol=rtol, atol=atol, err_msg=tag)
 
 
-@pytest.fixture
-def followed():
-    """(model, snapshots, instruments) of a training whose every other step was measured."""
+@pytest.fixture(scope="module")
+def training():
+    """(model, snapshots, instruments, all variables at the end) of a training whose every other step was measured."""
     snapshots, instruments = Snapshots(), trainings.instruments()
     model, _ = trainings.trained("sample weights", [snapshots, *instruments], dropout=WITHOUT_DROPOUT)
+    return model, snapshots, instruments, [value.numpy() for value in model.variables]
+
+
+@pytest.fixture
+def followed(training):
+    """(model, snapshots, instruments) as at the end of that training, whatever the test before has put into the model."""
+    model, snapshots, instruments, end = training
+    for variable, value in zip(model.variables, end, strict=True):
+        variable.assign(value)
     return model, snapshots, instruments
 
 
@@ -268,7 +277,7 @@ def test_resumed_training_goes_on_and_logs_nothing_twice(tmp_path):
         return keras.callbacks.BackupAndRestore(str(tmp_path / "backup"))
 
     def instruments(run):
-        return trainings.instruments(str(tmp_path / run))[:2]  # One that measures at updates, one after epochs.
+        return trainings.instruments(str(tmp_path / run))[2:0:-1]  # One that measures at updates, one after epochs.
 
     trainings.trained("numpy", instruments("whole"), epochs=4, dropout=WITHOUT_DROPOUT)
     interrupted = instruments("run")  # Still there afterwards, as in a notebook.

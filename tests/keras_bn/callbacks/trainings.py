@@ -6,6 +6,7 @@ import tensorflow as tf
 
 import keras_bn
 from keras_bn import callbacks
+from keras_bn.callbacks import train_batch
 
 RNG = np.random.default_rng(3)
 X, Y = RNG.normal(1, 2, (44, 5)).astype("float32"), RNG.integers(0, 3, 44)
@@ -68,26 +69,47 @@ def instruments(log_dir=None, every=2):
     ]
 
 
-def trained(mode, with_callbacks, strategy=None, epochs=2, dropout=0.3):
-    """(model, history) after a training in that mode."""
+_models = {}  # By mode (all that differ in their data only are "numpy") and dropout: (model, its first values). So each is traced once a process.
+
+
+def trained(mode, with_callbacks, strategy=None, epochs=2, dropout=0.3, anew=False):
+    """(model, history) after a training in that mode, from the same weights each time.
+
+    Args:
+        anew: whether with a model of its own; else with that of earlier trainings in the mode.
+    """
     keras.utils.set_random_seed(1)
     settings = MODES[mode]
     keras.config.set_dtype_policy(settings.get("policy", "float32"))
     try:
-        scope = strategy if settings.get("replicas") else tf.distribute.get_strategy()
-        with scope.scope():
-            model = network(dropout)
-            model.compile(
-                settings.get("optimizer", sgd)(),
-                keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-                metrics=["accuracy"],
-                **{"jit_compile": False, **settings.get("compile", {})},
-            )
+        key = mode if settings.keys() - {"fit"} else "numpy", dropout
+        model, start = _models.get(key, (None, None))
+        if model is None or anew:
+            model = _compiled(settings, strategy, dropout)
+            start = everything(model)
+            _models.setdefault(key, (model, start))
+        train_batch.release(model)
+        for variable, value in zip([*model.variables, *model.optimizer.variables], start, strict=True):
+            variable.assign(value)
         data = settings.get("fit", lambda: {"x": X, "y": Y, "batch_size": BATCH})()
         history = model.fit(**data, epochs=epochs, shuffle=False, verbose=0, callbacks=with_callbacks)
     finally:
         keras.config.set_dtype_policy("float32")
     return model, history.history
+
+
+def _compiled(settings, strategy, dropout):
+    scope = strategy if settings.get("replicas") else tf.distribute.get_strategy()
+    with scope.scope():
+        model = network(dropout)
+        model.compile(
+            settings.get("optimizer", sgd)(),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=["accuracy"],
+            **{"jit_compile": False, **settings.get("compile", {})},
+        )
+        model.optimizer.build(model.trainable_variables)
+    return model
 
 
 def everything(model):

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from nets import EPSILON, KINDS, prepared
 
 import keras_bn
@@ -86,3 +87,87 @@ def test_gradients_of_a_relu_net_grow_as_mean_field_theory_says(rng):
     found = activation_statistics(model, rng.normal(size=(256, 512)), rng.normal(size=(256, 1)))
     ratios = [each.gradient_ratio for each in found[1:-1]]
     np.testing.assert_allclose(np.exp(np.mean(np.log(ratios))), 1.473, rtol=0.02)
+
+
+def one_real_step_a_row():
+    """(x, mask): x (8, 10, 2) is 0 but for one step of each row, which has the values 1 to 8; and a net's input of it."""
+    x = np.zeros((8, 10, 2), "float32")
+    x[np.arange(8), np.arange(8)] = np.arange(1, 9)[:, None]
+    return x
+
+
+@pytest.mark.parametrize(
+    ("gamma", "beta", "activation", "quantity", "share"),
+    [(-1.0, -1.7, keras.layers.ReLU, "dead", 1.0), (10.0, 0.0, lambda: keras.layers.Activation("tanh"), "saturated", 1.0 * 6 / 8)],
+    ids=["dead", "saturated"],
+)
+def test_masked_positions_count_in_nothing(gamma, beta, activation, quantity, share):
+    layer = keras_bn.BatchNormalization()
+    model = keras.Sequential([keras.Input((10, 2)), keras.layers.Masking(), layer, activation()])
+    layer.gamma.assign([gamma] * 2)
+    layer.beta.assign([beta] * 2)
+    [found] = activation_statistics(model, one_real_step_a_row())
+    values = np.repeat(np.arange(1.0, 9), 2)
+    np.testing.assert_allclose(found.inputs.percentiles, [2, 4.5, 7])
+    np.testing.assert_array_equal(np.sort(found.inputs.sample), values)
+    np.testing.assert_allclose(found.inputs.mean, [4.5, 4.5])
+    outputs = gamma * (values - values.mean()) / np.sqrt(values.var() + 1e-3) + beta
+    np.testing.assert_allclose(np.sort(found.outputs.sample), np.sort(outputs), rtol=1e-5)
+    if quantity == "saturated":
+        share = np.mean(np.abs(np.tanh(outputs)) > 0.98)
+        assert share == 0.75
+    assert getattr(found, quantity) == share
+
+
+@pytest.mark.parametrize("axis", [1, -1])
+def test_a_mask_of_each_position_is_read_along_the_axis(axis, rng):
+    """Keras passes on a mask of the shape of the inputs without their last axis; with channels first it broadcasts to the shape without the channels."""
+    x = rng.normal(2, 3, (6, 4, 4)).astype("float32")
+    mask = rng.random((6, 4)) < 0.6
+
+    class Masked(keras.Layer):
+        def call(self, x):
+            return x
+
+        def compute_mask(self, x, previous=None):
+            return tf.constant(mask)
+
+    layer = keras_bn.BatchNormalization(axis=axis)
+    [found] = activation_statistics(keras.Sequential([keras.Input((4, 4)), Masked(), layer]), x)
+    rows = np.moveaxis(x, axis, -1)[mask]
+    np.testing.assert_array_equal(np.sort(found.inputs.sample), np.sort(rows.reshape(-1)))
+    np.testing.assert_allclose(found.inputs.mean, rows.mean(0), rtol=1e-5)
+
+
+def test_a_batch_of_padding_only_has_no_percentiles():
+    model = keras.Sequential([keras.Input((3, 2)), keras.layers.Masking(), keras_bn.BatchNormalization()])
+    [found] = activation_statistics(model, np.zeros((4, 3, 2), "float32"))
+    assert found.inputs.sample.size == 0
+    assert np.isnan(found.inputs.percentiles).all()
+
+
+def test_means_are_those_of_the_inputs_not_rounded_to_float32(rng):
+    x = (rng.normal(size=(1000, 3)) * [0.1, 1, 2] - 1e4).astype("float32")
+    [found] = activation_statistics(keras.Sequential([keras.Input((3,)), keras_bn.BatchNormalization()]), x)
+    mean, variance = reference.moments(x)
+    np.testing.assert_allclose(found.inputs.mean, mean, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(found.inputs.variance, variance, rtol=1e-6)
+
+
+def test_an_activation_is_known_by_what_it_is_not_by_its_name(inputs):
+    def tanh(x):
+        return 5 + 0 * x
+
+    def result(activation):
+        [found] = activation_statistics(keras.Sequential([keras.Input((4,)), keras_bn.BatchNormalization(), activation]), inputs((8, 4)))
+        return found.saturated, found.dead
+
+    class Rectifier(keras.layers.ReLU):
+        pass
+
+    assert result(keras.layers.Activation(tanh)) == (None, None)
+    assert result(Rectifier())[1] is not None
+    for activation in ("relu", tf.nn.relu):
+        assert result(keras.layers.Activation(activation))[1] is not None
+    for activation in ("tanh", tf.nn.sigmoid):
+        assert result(keras.layers.Activation(activation))[0] is not None

@@ -1,5 +1,7 @@
 """Definition 2.1 against NumPy in float64, on nets of every kind of model; and nothing of a model changes."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from nets import EPSILON, KINDS, dense_oracle, gradient_to, prepared
 
 import keras_bn
 import reference
+from keras_bn import keras_internals
 from keras_bn.measures import covariate_shift, internal_covariate_shift
 
 
@@ -36,6 +39,7 @@ def test_a_deep_net_is_measured_one_layer_after_the_other_alike(inputs, rng, mon
     model, x, y, before, after, _ = prepared(KINDS["nested"], rng, inputs, decay=0.05)
     graph = internal_covariate_shift(model, before, after, x, y)
     monkeypatch.setattr(covariate_shift, "LARGEST", 0)
+    model.compile("sgd", "mse")  # Else what was prepared for the graph would measure again.
     for shift, same in zip(graph, internal_covariate_shift(model, before, after, x, y), strict=True):
         assert shift.layer == same.layer
         np.testing.assert_allclose(same[1:], shift[1:], rtol=1e-4, atol=1e-5)
@@ -52,6 +56,16 @@ def test_dropout_masks_are_the_same_in_both(inputs, rng):
     model.add(keras.layers.Dense(2))
     model.compile("sgd", "mse")
     before = model.get_weights()[: len(model.trainable_variables)]
+    for shift in internal_covariate_shift(model, before, before, inputs((12, 5)), rng.normal(size=(12, 2))):
+        assert shift[1:] == (0.0, 0.0, 1.0)
+
+
+def test_dropout_that_is_called_twice_draws_the_same_second_mask(inputs, rng):
+    dropout = keras.layers.Dropout(0.5)
+    entry = keras.Input((5,))
+    model = keras.Model(entry, keras.layers.Dense(2)(dropout(keras.layers.Dense(8)(dropout(keras.layers.Dense(8)(entry))))))
+    model.compile("sgd", "mse")
+    before = [value.numpy() for value in model.trainable_variables]
     for shift in internal_covariate_shift(model, before, before, inputs((12, 5)), rng.normal(size=(12, 2))):
         assert shift[1:] == (0.0, 0.0, 1.0)
 
@@ -110,3 +124,58 @@ def test_weights_of_the_model_s_own_belong_to_no_layer(inputs, rng):
     before = [rng.normal(size=variable.shape).astype("float32") for variable in model.trainable_variables]
     shifts = internal_covariate_shift(model, before, [2 * value for value in before], x, y)
     assert [(shift.layer, shift.l2 > 0) for shift in shifts] == [("01_dense", False), ("02_dense", True)]
+
+
+@pytest.mark.parametrize("kind_of_model", ["nested", "subclassed"])
+def test_layers_keep_their_names_whatever_is_frozen(kind_of_model, inputs, rng):
+    """And the numbers of those that train are what they are by the definition, the frozen weights being equal before and after."""
+    model, x, y, *_ = prepared(KINDS[kind_of_model], rng, inputs)
+    dense = [layer for layer in keras_internals.layers_within(model) if isinstance(layer, keras.layers.Dense)]
+    dense.sort(key=lambda layer: {4: 0, 3: 1, 2: 2}[layer.units])
+    names = ["01_dense", "02_dense", "03_dense"]
+    for frozen in ([0], [1]):
+        for index, layer in enumerate(dense):
+            layer.trainable = index not in frozen
+        model.compile("sgd", "mse")
+        before = [value.numpy() for value in model.trainable_variables]
+        after = [value + rng.normal(0, 0.3, value.shape).astype("float32") for value in before]
+        shifts = internal_covariate_shift(model, before, after, x, y)
+        assert [shift.layer for shift in shifts] == [name for index, name in enumerate(names) if index not in frozen]
+        trainable = [index for index in (0, 1, 2) if index not in frozen]
+        got = internal_covariate_shift(model, before, after, x, y, layers=[trainable[-1] + 1])
+        assert [shift.layer for shift in got] == [names[trainable[-1]]]
+        # All weights in computing order, frozen ones unmoved.
+        moved = dict(zip(map(id, model.trainable_variables), after))
+        layers = [part for layer in dense for part in [layer, *following(model, layer)]]
+        variables = [variable for layer in layers for variable in (layer.variables if isinstance(layer, keras.layers.Dense) else [layer.gamma, layer.beta])]
+        now = [variable.numpy().astype("float64") for variable in variables]
+        then = [np.asarray(moved.get(id(variable), value), "float64") for variable, value in zip(variables, now)]
+        expected = shift_by_the_definition(lambda weights: dense_oracle(weights, x.astype("float64"), y), now, then, [3 * index for index in trainable])
+        np.testing.assert_allclose([shift[1:] for shift in shifts], expected, rtol=5e-4, atol=5e-5)
+
+
+def following(model, dense):
+    """The normalisation layer behind a Dense of the small net: that with as many channels."""
+    layers = [layer for layer in keras_internals.layers_within(model) if isinstance(layer, keras_bn.BatchNormalization)]
+    return [layer for layer in layers if layer.gamma.shape[0] == dense.units]
+
+
+def test_only_frozen_layers_are_refused(inputs, rng):
+    model, x, y, before, *_ = prepared(KINDS["sequential"], rng, inputs)
+    model.layers[0].trainable = False
+    sentence = "all of the chosen layers are frozen: dense; expected one at least whose kernel is trainable: set its `trainable`."
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence.replace('dense', model.layers[0].name))}$"):
+        internal_covariate_shift(model, before[1:], before[1:], x, y, layers=[1])
+
+
+@pytest.mark.parametrize("largest", [0, covariate_shift.LARGEST])
+def test_lengths_are_traced_a_few_times(largest, rng, monkeypatch):
+    monkeypatch.setattr(covariate_shift, "LARGEST", largest)
+    model = keras.Sequential([keras.Input((None, 3)), keras.layers.Dense(4), keras_bn.BatchNormalization(), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    before = [value.numpy() for value in model.trainable_variables]
+    for examples in range(2, 6):
+        for length in range(2, 6):
+            x, y = rng.normal(1, 2, (examples, length, 3)).astype("float32"), rng.normal(size=(examples, length, 1)).astype("float32")
+            assert internal_covariate_shift(model, before, [0.9 * value for value in before], x, y)[1].l2 > 0
+    assert 1 <= covariate_shift.measure_of(model, x).function.experimental_get_tracing_count() <= 4

@@ -2,6 +2,7 @@
 
 import re
 
+import keras
 import numpy as np
 import pytest
 from nets import KINDS, dense_oracle, gradient_to, prepared
@@ -45,3 +46,18 @@ def test_step_sizes_that_are_none_are_refused(step_sizes, inputs, rng):
     sentence = f"`step_sizes` is {step_sizes!r}; expected positive numbers, one at least: for instance 0.5 to 4 times the learning rate."
     with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
         loss_landscape(model, x, y, step_sizes)
+
+
+def test_losses_that_layers_add_count_and_leave_no_trace(inputs):
+    class Penalised(keras.layers.Layer):
+        def call(self, x):
+            self.add_loss(3 * keras.ops.mean(keras.ops.square(x)))
+            return x
+
+    x = inputs((6, 2))
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, kernel_initializer="identity"), Penalised()])
+    model.compile("sgd", "mse")
+    before = list(model.losses)
+    found = loss_landscape(model, x, np.zeros((6, 2), "float32"), [0.1])
+    assert found.loss == pytest.approx(4 * np.mean(x.astype("float64") ** 2), rel=1e-5)
+    assert list(model.losses) == before

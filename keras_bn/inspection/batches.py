@@ -1,0 +1,64 @@
+"""The inputs of a model, batch by batch, from whatever `fit` and `predict` take as data."""
+
+from collections.abc import Iterable, Iterator
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+BATCH_SIZE = 128  # Of arrays, which are not batched by themselves.
+
+
+def inputs(data) -> Iterator:
+    """What a model takes as `x`, for each batch of the data in turn.
+
+    Args:
+        data: an array, or for a model with several inputs a list or a dict of one each, which are cut into batches of BATCH_SIZE; a tuple of such inputs and
+            targets, and sample weights; or batches, of inputs or such tuples: a tf.data.Dataset, a keras.utils.PyDataset or whatever else can be iterated over.
+
+    Raises:
+        ValueError: what is no data, no batch at all, batches without an end, or a list of arrays of unequal numbers of examples.
+    """
+    refuse(data)
+    if isinstance(data, tuple):
+        data = keras.utils.unpack_x_y_sample_weight(data)[0]
+        refuse(data)
+    if isinstance(data, dict) or _is_array(data) or (isinstance(data, list) and all(map(_is_array, data))):
+        batches = _cut(data)
+    else:
+        parts = (data[index] for index in range(len(data))) if isinstance(data, keras.utils.PyDataset) else data
+        batches = (keras.utils.unpack_x_y_sample_weight(part)[0] for part in parts)
+    empty = True
+    for batch in batches:
+        empty = False
+        yield batch
+    if empty:
+        raise ValueError("`data` holds no batch; expected one at least: if it is a generator, it may have been used up, so give a dataset instead.")
+
+
+def refuse(data) -> None:
+    """Raises the ValueErrors of `inputs` that can be found without reading the data."""
+    if not isinstance(data, Iterable | keras.utils.PyDataset) and not _is_array(data):
+        raise ValueError(
+            f"`data` is {data!r}; expected inputs of the model, or batches of them: an array, a tf.data.Dataset, a keras.utils.PyDataset or what else can be "
+            "iterated over."
+        )
+    endless = isinstance(data, tf.data.Dataset) and data.cardinality() == tf.data.INFINITE_CARDINALITY
+    if endless or (isinstance(data, keras.utils.PyDataset) and data.num_batches is None):
+        raise ValueError("`data` has no end; expected batches that do: for instance the first so many, by `take` of a tf.data.Dataset.")
+
+
+def _cut(data):
+    """Arrays as batches."""
+    lengths = [len(array) for array in tf.nest.flatten(data)]
+    if len(set(lengths)) > 1:
+        raise ValueError(
+            f"`data` is a list of arrays of {', '.join(map(str, lengths))} examples; expected equal numbers, as each is one of the model's inputs: "
+            "give batches as a generator or a tf.data.Dataset."
+        )
+    dataset = tf.data.Dataset.from_tensor_slices(tuple(data) if isinstance(data, list) else data).batch(BATCH_SIZE)
+    return (list(batch) if isinstance(batch, tuple) else batch for batch in dataset)
+
+
+def _is_array(value):
+    return isinstance(value, np.ndarray | tf.Tensor)

@@ -1,0 +1,117 @@
+"""The batch normalisation layers of a model, what one evaluation hands to them, and which dropout and activation stand next to them."""
+
+import contextlib
+import numbers
+from collections.abc import Callable
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from keras_bn import keras_internals
+from keras_bn.inspection import layer_order
+from keras_bn.inspection.intercepted_calls import intercepted
+
+# By identity, not by name: anyone may call a function "tanh".
+_ACTIVATIONS = {
+    "relu": (keras.activations.relu, keras.ops.relu, tf.nn.relu),
+    "sigmoid": (keras.activations.sigmoid, keras.ops.sigmoid, tf.nn.sigmoid),
+    "tanh": (keras.activations.tanh, keras.ops.tanh, tf.nn.tanh),
+}
+
+
+def names(model: keras.Model) -> dict[keras.Layer, str]:
+    """Each layer with its name, in the order in which the model holds them: its position among its like from 1, and its kind.
+
+    Layers that divide by something else than a standard deviation (`LpBatchNormalization` with p other than 2) do not count.
+
+    Raises:
+        ValueError: there is none.
+    """
+    layers = [layer for layer in keras_internals.layers_within(model) if isinstance(layer, keras.layers.BatchNormalization) and getattr(layer, "p", 2) == 2]
+    if not layers:
+        raise ValueError(f"{model.name} has no batch normalisation layer; expected one at least: this measure is about them, leave it out for other models.")
+    return {layer: f"{number:02d}_{layer_order.kind(layer)}" for number, layer in enumerate(layers, 1)}
+
+
+class Call(NamedTuple):
+    """One call of a batch normalisation layer.
+
+    inputs, mask (or None), outputs: tensors.
+    noise: where a Dropout stands right in front of the layer, the variance of what it multiplies each value by in training; else None.
+    activation: of an activation layer right behind, its name and its outputs; else None.
+    """
+
+    layer: keras.Layer
+    inputs: tf.Tensor
+    mask: tf.Tensor | None
+    outputs: tf.Tensor
+    noise: float | None
+    activation: tuple[str, tf.Tensor] | None
+
+
+@contextlib.contextmanager
+def watched(model: keras.Model, watch: Callable = lambda inputs: None):
+    """Yields a list, to which evaluations of the model inside it add a `Call` for every call of one of its batch normalisation layers.
+
+    Args:
+        watch: receives the inputs of each call before they are used.
+
+    Raises:
+        ValueError: a layer is called within a function or a loop, which does not let its inputs out.
+    """
+    normalization_layers, calls, made_by = names(model), [], {}
+    graph = tf.compat.v1.get_default_graph() if not tf.executing_eagerly() else None
+
+    def source(tensor):
+        """The layer that made a tensor, or the index in `calls` if a batch normalisation layer did, or None."""
+        return made_by.get(id(tensor), (None, None))[1]
+
+    def handle(layer, call, arguments):
+        inputs = next(iter(arguments.values()))
+        if layer not in normalization_layers:
+            # A copy: in inference a Dropout returns its inputs as they are, which are the outputs of another layer, too.
+            outputs = tf.nest.map_structure(tf.identity, call())
+            index = source(inputs)
+            if isinstance(index, int) and (activation := _activation(layer)):
+                calls[index] = calls[index]._replace(activation=(activation, outputs))
+            made_by[id(outputs)] = outputs, layer
+            return outputs
+        if not tf.executing_eagerly() and tf.compat.v1.get_default_graph() is not graph:
+            raise ValueError(
+                f"{layer.name} is called within a loop or a function of its own; expected a call that its model makes itself: "
+                "leave out TimeDistributed and its like."
+            )
+        watch(inputs)
+        outputs = call()
+        before = source(inputs)
+        noise = _noise(before) if isinstance(before, keras.Layer) else None
+        calls.append(Call(layer, inputs, arguments.get("mask"), outputs, noise, None))
+        made_by[id(outputs)] = outputs, len(calls) - 1
+        return outputs
+
+    def is_watched(layer):
+        return layer in normalization_layers or _noise(layer) is not None or _activation(layer)
+
+    with intercepted([layer for layer in keras_internals.layers_within(model) if is_watched(layer)], handle):
+        yield calls
+
+
+def _noise(layer):
+    """The variance of the factor, of mean 1, that a layer multiplies each value by in training, independently; None for other layers.
+
+    A Dropout of `rate` has (1 / (1 - rate))**2 * (1 - rate) - 1 = rate / (1 - rate), and so has Keras's Gaussian one, by its definition. With rate 1 all
+    outputs are 0, and no factor of mean 1 is left. Layers of other kinds say it by their attribute `noise_variance`.
+    """
+    if isinstance(layer, keras.layers.Dropout | keras.layers.GaussianDropout):
+        return layer.rate / (1 - layer.rate) if layer.rate < 1 else None
+    variance = getattr(layer, "noise_variance", None)
+    return float(variance) if isinstance(variance, numbers.Real) else None
+
+
+def _activation(layer):
+    if isinstance(layer, keras.layers.ReLU):
+        return "relu"
+    if not isinstance(layer, keras.layers.Activation):
+        return None
+    return next((name for name, functions in _ACTIVATIONS.items() if any(layer.activation is function for function in functions)), None)

@@ -1,0 +1,17 @@
+"""Sessions are cleared once a file: clearing collects all garbage of the process, which takes longer than most of these tests."""
+
+import keras
+import pytest
+
+collect_ignore = ["conftest.py"]  # It has no doctests, and two files of one name cannot be collected together.
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _cleared():
+    yield
+    keras.backend.clear_session()
