@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+collect_ignore_glob = ["*conftest.py"]  # They hold no doctests, and pytest cannot collect two files of one name.
+
 # Two replicas for tf.distribute, on any machine; everything else computes on the first.
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
 

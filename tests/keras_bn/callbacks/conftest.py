@@ -3,8 +3,6 @@
 import keras
 import pytest
 
-collect_ignore = ["conftest.py"]  # It has no doctests, and two files of one name cannot be collected together.
-
 
 @pytest.fixture(autouse=True)
 def _seeded():

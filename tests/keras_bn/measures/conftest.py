@@ -4,8 +4,6 @@ import keras
 import pytest
 from nets import KINDS
 
-collect_ignore = ["conftest.py"]  # It has no doctests, and two files of one name cannot be collected together.
-
 
 @pytest.fixture(params=KINDS)
 def kind(request):
