@@ -15,9 +15,7 @@ ALLOWED = {
     "keras_bn.arithmetic": {"keras_bn.arithmetic", "keras_bn.keras_internals"},
     "keras_bn.keras_internals": set(),
     "keras_bn.functional": {"keras_bn.arithmetic", "keras_bn.keras_internals"},
-    "keras_bn.dashboard": set(),
-    "keras_bn.heatmap": set(),
-    "keras_bn.summaries": {"keras_bn.dashboard", "keras_bn.heatmap"},
+    "keras_bn.summaries": {"keras_bn.summaries"},
     "keras_bn.layers": {"keras_bn.functional", "keras_bn.layers"},
     "keras_bn.inspection": {"keras_bn.functional", "keras_bn.keras_internals", "keras_bn.inspection"},
     "keras_bn.measures": {"keras_bn.functional", "keras_bn.keras_internals", "keras_bn.inspection", "keras_bn.measures"},
@@ -26,7 +24,6 @@ ALLOWED = {
         "keras_bn.inspection",
         "keras_bn.measures",
         "keras_bn.summaries",
-        "keras_bn.heatmap",
         "keras_bn.callbacks",
     },
     "keras_bn.surgery": {"keras_bn.functional", "keras_bn.layers", "keras_bn.surgery"},
@@ -83,15 +80,15 @@ def test_no_import_goes_against_the_arrows():
         ("keras_bn/functional.py", "from keras_bn.layers import BatchNormalization", "keras_bn.functional imports keras_bn.layers"),
         ("keras_bn/layers/new.py", "from keras_bn import summaries", "keras_bn.layers.new imports keras_bn.summaries"),
         ("keras_bn/layers/new.py", "import recipes.data", "keras_bn.layers.new imports recipes.data"),
-        ("keras_bn/summaries.py", "def late():\n    from keras_bn import functional", "keras_bn.summaries imports keras_bn.functional"),
+        ("keras_bn/summaries/log.py", "def late():\n    from keras_bn import functional", "keras_bn.summaries.log imports keras_bn.functional"),
         ("recipes/new.py", "from keras_bn.layers import batch_normalization", "recipes.new imports keras_bn.layers.batch_normalization"),
         ("recipes/new.py", "import benchmarks.layer", "recipes.new imports benchmarks.layer"),
     ],
 )
 def test_a_broken_arrow_is_noticed(path, line, complaint, tmp_path):
-    for package in ("keras_bn/layers", "recipes", "benchmarks"):
+    for package in ("keras_bn/layers", "keras_bn/summaries", "recipes", "benchmarks"):
         (tmp_path / package).mkdir(parents=True)
-    for name in ("keras_bn/functional.py", "keras_bn/summaries.py", "keras_bn/layers/batch_normalization.py", "recipes/data.py", "benchmarks/layer.py"):
+    for name in ("keras_bn/functional.py", "keras_bn/summaries/log.py", "keras_bn/layers/batch_normalization.py", "recipes/data.py", "benchmarks/layer.py"):
         (tmp_path / name).touch()
     assert broken_arrows(tmp_path) == []
     (tmp_path / path).write_text(line)
@@ -104,4 +101,4 @@ def test_no_file_is_a_drawer():
 
 def test_only_summaries_writes_summaries():
     writers = [path for folder in ("keras_bn", "recipes") for path in (ROOT / folder).rglob("*.py") if "tf.summary" in path.read_text()]
-    assert writers == [ROOT / "keras_bn/summaries.py"]
+    assert {path.parent for path in writers} == {ROOT / "keras_bn/summaries"}

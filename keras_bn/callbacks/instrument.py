@@ -10,7 +10,6 @@ import tensorflow as tf
 
 from keras_bn import summaries
 from keras_bn.callbacks import schedule, train_batch
-from keras_bn.heatmap import Colours
 from keras_bn.inspection import building
 from keras_bn.inspection.prepared import Signature
 from keras_bn.measures import quantities
@@ -52,7 +51,7 @@ class Instrument(keras.callbacks.Callback):
             self._begin()
         if self._log_dir is not None:
             self._log = summaries.Log.open(self._log_dir)
-            self._log.announce(self.name)
+            self._log.announce(self.name, self.quantities)
 
     def on_epoch_begin(self, epoch, logs=None):
         # Anew, as other callbacks may have restored an optimizer, and the last execution of an epoch may have been shorter.
@@ -115,7 +114,7 @@ class Instrument(keras.callbacks.Callback):
         records = [record for record in self.history[self._of_this_training :] if "error" not in record]
         if self._log is not None and records:
             quantity = quantities.pictured(self.quantities)
-            self._log.draw(f"{self.name}/{quantity.name}", records, Colours(quantity.name, *quantity.colours))
+            self._log.draw(f"{self.name}/{quantity.name}", records, quantity.name, **quantity.colours._asdict())
 
     def _guarded(self, step, act):
         try:

@@ -16,13 +16,13 @@ from keras_bn.measures.quantities import Colours, Quantity
 NAME = "loss_landscape"
 _LOSS, _CHANGE, _SMOOTHNESS = "loss along the gradient", "change of the gradient along it", "effective smoothness, and the limit by the step sizes"
 QUANTITIES = (
-    Quantity("loss", "loss", "", _LOSS, by_layer=False),
-    Quantity("loss_min", "loss", "", _LOSS, by_layer=False),
-    Quantity("loss_max", "loss", "", _LOSS, by_layer=False),
+    Quantity("loss", "loss", "", _LOSS, by_layer=False, band="value"),
+    Quantity("loss_min", "loss", "", _LOSS, by_layer=False, band="lower"),
+    Quantity("loss_max", "loss", "", _LOSS, by_layer=False, band="upper"),
     Quantity("gradient_norm", "loss / weight", "a stationary point", None, by_layer=False),
-    Quantity("gradient_change_min", "loss / weight", "the loss is linear along g", _CHANGE, by_layer=False),
-    Quantity("gradient_change_median", "loss / weight", "the loss is linear along g", _CHANGE, by_layer=False),
-    Quantity("gradient_change_max", "loss / weight", "the loss is linear along g", _CHANGE, by_layer=False),
+    Quantity("gradient_change_min", "loss / weight", "the loss is linear along g", _CHANGE, by_layer=False, band="lower"),
+    Quantity("gradient_change_median", "loss / weight", "the loss is linear along g", _CHANGE, by_layer=False, band="value"),
+    Quantity("gradient_change_max", "loss / weight", "the loss is linear along g", _CHANGE, by_layer=False, band="upper"),
     Quantity("effective_smoothness", "loss / weight²", "the loss is linear along g", _SMOOTHNESS, by_layer=False),
     Quantity("grid_limit", "1 / learning rate", "", _SMOOTHNESS, by_layer=False),
     Quantity("smoothness", "loss / weight²", "the loss is linear along g", "smoothness for each step size", colours=Colours(logarithmic=True)),

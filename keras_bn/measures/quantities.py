@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class Colours(NamedTuple):
-    """Of a picture of one quantity by layer and step. lowest, highest: of the colours, or None for those of the values."""
+    """Of a picture of one quantity by layer and step. lowest, highest: ends of the colour bar; None: the least and the greatest of the values."""
 
     logarithmic: bool = False
     lowest: float | None = None
@@ -19,6 +19,7 @@ class Quantity(NamedTuple):
     zero: what 0 means, or another value where 0 cannot be; empty where it means nothing.
     chart: title of its chart on TensorBoard's Custom Scalars page; None where it has no chart there.
     by_layer: whether there is one number a layer (or a step size).
+    band: "value", "lower" or "upper" where the chart shows a line in a band, and this is one of the three; None where the chart shows lines.
     colours: of the measure's picture, which shows this quantity; None for all other quantities.
     """
 
@@ -27,6 +28,7 @@ class Quantity(NamedTuple):
     zero: str
     chart: str | None
     by_layer: bool = True
+    band: str | None = None
     colours: Colours | None = None
 
 

@@ -4,14 +4,17 @@ import pathlib
 import re
 
 import pytest
+import tensorflow as tf
+from tensorboard.plugins.custom_scalar import layout_pb2
 
-from keras_bn import callbacks, dashboard
+from keras_bn import callbacks
 from keras_bn.measures import activations, covariate_shift
 from keras_bn.measures.loss_landscape import NAME as LANDSCAPE
 from keras_bn.measures.loss_landscape import QUANTITIES as LANDSCAPE_QUANTITIES
 from keras_bn.measures.quantities import pictured
 from keras_bn.measures.variance_shift import NAME as VARIANCES
 from keras_bn.measures.variance_shift import QUANTITIES as VARIANCE_QUANTITIES
+from keras_bn.summaries import dashboard
 
 TABLES = {
     covariate_shift.NAME: covariate_shift.QUANTITIES,
@@ -26,16 +29,32 @@ def tag_of(quantity):
     return f"{quantity.name}/01_layer" if quantity.by_layer else quantity.name
 
 
-def charts_with(measure, tag):
-    """Titles of the charts on which the tag stands."""
-    return [title for title, tags in dashboard.CHARTS[measure].items() if (re.match(tags, tag) if isinstance(tags, str) else tag in tags)]
+def charts(measure):
+    """The Custom Scalars page of one measure: a list of (title, whether a tag stands on it), as TensorBoard matches tags."""
+    (value,) = tf.compat.v1.Summary.FromString(dashboard.layout({measure: TABLES[measure]})).value
+    (category,) = layout_pb2.Layout.FromString(value.tensor.string_val[0]).category
+
+    def shows(chart):
+        bands = {tag for series in chart.margin.series for tag in (series.value, series.lower, series.upper)}
+        return lambda tag: tag in bands or any(re.match(pattern, tag) for pattern in chart.multiline.tag)
+
+    return [(chart.title, shows(chart)) for chart in category.chart]
 
 
 @pytest.mark.parametrize("measure", TABLES)
-def test_every_quantity_is_on_its_chart_and_every_chart_has_one(measure):
+def test_every_quantity_is_on_its_chart_alone(measure):
+    page = charts(measure)
     for quantity in TABLES[measure]:
-        assert charts_with(measure, tag_of(quantity)) == ([] if quantity.chart is None else [quantity.chart]), quantity.name
-    assert list(dict.fromkeys(quantity.chart for quantity in TABLES[measure] if quantity.chart)) == list(dashboard.CHARTS[measure])
+        titles = [title for title, shows in page if shows(f"{measure}/{tag_of(quantity)}")]
+        assert titles == ([] if quantity.chart is None else [quantity.chart]), quantity.name
+        assert not any(shows(f"{measure}/{quantity.name}_of_another_name") for _, shows in page)
+    assert [title for title, _ in page] == list(dict.fromkeys(quantity.chart for quantity in TABLES[measure] if quantity.chart))
+
+
+@pytest.mark.parametrize("measure", TABLES)
+def test_a_band_has_a_line_and_two_ends(measure):
+    for chart in {quantity.chart for quantity in TABLES[measure] if quantity.band}:
+        assert sorted(str(quantity.band) for quantity in TABLES[measure] if quantity.chart == chart) == ["lower", "upper", "value"]
 
 
 @pytest.mark.parametrize("measure", TABLES)
@@ -54,7 +73,9 @@ def test_every_quantity_is_in_the_docs_with_its_unit(measure):
 
 
 @pytest.mark.parametrize(
-    "callback", [callbacks.InternalCovariateShift, callbacks.VarianceShift, callbacks.LossLandscape, callbacks.ActivationStatistics], ids=lambda one: one.name
+    "callback",
+    [callbacks.InternalCovariateShift, callbacks.VarianceShift, callbacks.LossLandscape, callbacks.ActivationStatistics],
+    ids=lambda callback: callback.name,
 )
 def test_a_callback_has_its_measure_s_table_with_one_picture(callback):
     assert callback.quantities is TABLES[callback.name]

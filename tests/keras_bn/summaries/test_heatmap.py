@@ -8,7 +8,7 @@ import pytest
 from matplotlib import colors
 from PIL import Image
 
-from keras_bn import heatmap
+from keras_bn.summaries import heatmap
 
 GREY = (204, 204, 204)
 
@@ -31,17 +31,17 @@ def cells(png, rows, columns):
 def test_colours_are_those_of_the_numbers(logarithmic, rng):
     values = np.exp(rng.uniform(-3, 3, (3, 5)))
     values[1, 2] = np.nan
-    png = heatmap.drawn("measure/quantity", ["01_dense", "02_dense", "03_dense"], [0, 10, 20, 30, 40], values, heatmap.Colours("quantity", logarithmic))
+    png = heatmap.drawn("measure/quantity", ["01_dense", "02_dense", "03_dense"], [0, 10, 20, 30, 40], values, "quantity", logarithmic=logarithmic)
     limits = np.nanmin(values), np.nanmax(values)
     scale = (colors.LogNorm if logarithmic else colors.Normalize)(*limits)
-    found = cells(png, 3, 5)
-    for place in np.ndindex(values.shape):
-        expected = GREY if place == (1, 2) else matplotlib.colormaps["viridis"](scale(values[place]), bytes=True)[:3]
-        np.testing.assert_allclose(found[place], np.asarray(expected, int), atol=3)
+    colours = cells(png, 3, 5)
+    for cell in np.ndindex(values.shape):
+        expected = GREY if cell == (1, 2) else matplotlib.colormaps["viridis"](scale(values[cell]), bytes=True)[:3]
+        np.testing.assert_allclose(colours[cell], np.asarray(expected, int), atol=3)
 
 
 @pytest.mark.parametrize("values", [[[1.0]], [[np.nan]], [[0.0, -1.0]], [[5.0, 5.0]], [[np.inf, 2.0]]])
 @pytest.mark.parametrize("logarithmic", [False, True])
 def test_it_can_be_drawn_of_anything(values, logarithmic):
-    png = heatmap.drawn("title", ["row"], list(range(len(values[0]))), np.array(values), heatmap.Colours("quantity", logarithmic, lowest=None))
+    png = heatmap.drawn("title", ["row"], list(range(len(values[0]))), np.array(values), "quantity", logarithmic=logarithmic)
     assert Image.open(io.BytesIO(png)).size[0] == 600

@@ -1,4 +1,4 @@
-"""Event files: written, and read back with step, tag and value."""
+"""A log that several write into, that a resumed training continues, and that a real TensorBoard server shows."""
 
 import contextlib
 import gc
@@ -9,52 +9,16 @@ import subprocess
 import sys
 import urllib.parse
 import urllib.request
+import uuid
 
 import numpy as np
 import pytest
-from tensorboard.backend.event_processing import event_accumulator
-from tensorboard.plugins.hparams import plugin_data_pb2
+import tensorflow as tf
 
-from keras_bn import heatmap, summaries
-
-
-def test_scalars_come_back(tmp_path):
-    with contextlib.closing(summaries.writer(tmp_path)) as writer:
-        summaries.write_scalars(writer, 7, {"accuracy": 0.25, "loss": 1.5})
-        summaries.write_scalars(writer, 3, {"accuracy": 0.125})
-    assert summaries.read_scalars(tmp_path) == [{"step": 3, "accuracy": 0.125}, {"step": 7, "accuracy": 0.25, "loss": 1.5}]
-
-
-def test_a_folder_without_event_files_holds_nothing(tmp_path):
-    assert summaries.read_scalars(tmp_path) == []
-
-
-def test_a_file_that_cannot_be_written_is_an_os_error(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(OSError, match="event file not written: "):
-        summaries.writer(tmp_path / "file" / "run")
-
-
-def hparams_data(log_dir):
-    accumulator = event_accumulator.EventAccumulator(str(log_dir)).Reload()
-    contents = accumulator.summary_metadata
-    return {tag: plugin_data_pb2.HParamsPluginData.FromString(data.plugin_data.content) for tag, data in contents.items() if tag.startswith("_hparams_")}
-
-
-def test_hparams_come_back(tmp_path):
-    with contextlib.closing(summaries.writer(tmp_path / "run")) as writer:
-        summaries.write_hparams(writer, {"contestant": "plain", "depth": 19})
-    values = hparams_data(tmp_path / "run")["_hparams_/session_start_info"].session_start_info.hparams
-    assert values["contestant"].string_value == "plain"
-    assert values["depth"].number_value == 19
-
-
-def test_the_layout_of_hparams_comes_back(tmp_path):
-    summaries.write_hparams_layout(tmp_path, {"contestant": ["plain", "batch_norm"]}, {"test_accuracy": "test accuracy"})
-    experiment = hparams_data(tmp_path)["_hparams_/experiment"].experiment
-    assert [info.name for info in experiment.hparam_infos] == ["contestant"]
-    assert [(info.name.tag, info.display_name) for info in experiment.metric_infos] == [("test_accuracy", "test accuracy")]
-
+from keras_bn import summaries
+from keras_bn.measures.loss_landscape import QUANTITIES as LANDSCAPE_QUANTITIES
+from keras_bn.measures.variance_shift import QUANTITIES as VARIANCE_QUANTITIES
+from keras_bn.summaries import log
 
 RECORDS = [{"step": step, "variance_shift/ratio/01_batch_normalization": 1.0 + step, "variance_shift/ratio/02_batch_normalization": 2.0} for step in (3, 7)]
 
@@ -64,13 +28,13 @@ def logged(tmp_path):
     """A folder into which two hold one log and have written."""
     logs = [summaries.Log.open(tmp_path / "run") for _ in range(2)]
     assert logs[0] is logs[1]
-    logs[0].announce("variance_shift")
-    logs[1].announce("loss_landscape")
+    logs[0].announce("variance_shift", VARIANCE_QUANTITIES)
+    logs[1].announce("loss_landscape", LANDSCAPE_QUANTITIES)
     for record in RECORDS:
         scalars = {tag: value for tag, value in record.items() if tag != "step"}
         descriptions = dict.fromkeys(scalars, "its own name")
         logs[0].write(record["step"], summaries.Measured(scalars, descriptions, {"variance_shift/inputs": np.arange(10.0)}))
-    logs[0].draw("variance_shift/ratio", RECORDS, heatmap.Colours("ratio"))
+    logs[0].draw("variance_shift/ratio", RECORDS, "ratio")
     with contextlib.closing(summaries.writer(tmp_path / "run")) as run:
         summaries.write_hparams(run, {"learning_rate": 0.5})
     return tmp_path
@@ -89,7 +53,34 @@ def test_a_log_is_closed_with_its_last_holder_and_opened_anew_where_its_folder_i
     assert summaries.read_scalars(tmp_path / "run") == [{"step": 1, "loss": 0.5}]
     del first, second
     gc.collect()
-    assert not list(summaries._logs)
+    assert not list(log._open_logs)
+
+
+@pytest.mark.parametrize("scheme", ["", "ram://"])
+def test_a_resumed_training_writes_nothing_twice_and_a_new_one_everything(scheme, tmp_path):
+    log_dir = f"ram://{uuid.uuid4()}" if scheme else str(tmp_path)
+
+    def written(steps, anew=False):
+        """What one process with a log of its own adds to the folder."""
+        before = set(tf.io.gfile.listdir(log_dir)) if tf.io.gfile.isdir(log_dir) else set()
+        run = summaries.Log.open(log_dir)
+        if anew:
+            run.begin_anew()
+        for step in steps:
+            run.write(step, summaries.Measured({"variance_shift/ratio/01_batch_normalization": step / 2}, {}, {}))
+        del run
+        gc.collect()
+        (name,) = set(tf.io.gfile.listdir(log_dir)) - before
+        alone = f"{log_dir}/alone"
+        tf.io.gfile.makedirs(alone)
+        tf.io.gfile.copy(f"{log_dir}/{name}", f"{alone}/{name}")
+        records = summaries.read_scalars(alone)
+        tf.io.gfile.rmtree(alone)
+        return [record["step"] for record in records]
+
+    assert written([2, 4, 6]) == [2, 4, 6]
+    assert written([4, 6, 8]) == [8]
+    assert written([4, 6, 8], anew=True) == [4, 6, 8]
 
 
 @pytest.mark.parametrize("load_fast", ["true", "false"])

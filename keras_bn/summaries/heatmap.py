@@ -1,0 +1,54 @@
+"""A picture of numbers by layer and step."""
+
+import io
+
+import numpy as np
+
+
+def drawn(
+    title: str,
+    rows: list[str],
+    steps: list[int],
+    values: np.ndarray,
+    label: str,
+    *,
+    logarithmic: bool = False,
+    lowest: float | None = None,
+    highest: float | None = None,
+) -> bytes:
+    """A PNG picture of values by row and step, one column a measurement.
+
+    Args:
+        title: of the picture.
+        rows: their labels, from top to bottom.
+        steps: of the columns, ascending.
+        values: (rows, steps); what is not finite is grey.
+        label: of the colour bar.
+        logarithmic: whether the colours are; values that are not positive are grey then.
+        lowest, highest: ends of the colour bar; None: the least and the greatest of the values.
+    """
+    from matplotlib import colors, figure  # Slow to import, and needed only here.
+
+    shown = np.where(np.isfinite(values) & ((values > 0) | (not logarithmic)), values, np.nan)
+    present = shown[np.isfinite(shown)]
+    if lowest is None:
+        lowest = present.min() if present.size else 1.0
+    if highest is None:
+        highest = present.max() if present.size else 1.0
+    if highest <= lowest:
+        highest = lowest * 1.01 if lowest > 0 else lowest + 1
+    scale = colors.LogNorm(lowest, highest) if logarithmic else colors.Normalize(lowest, highest)
+    drawing = figure.Figure(figsize=(6, 1.4 + 0.22 * len(rows)), dpi=100, layout="constrained")
+    axes = drawing.subplots()
+    axes.set_facecolor("0.8")
+    picture = axes.imshow(shown, aspect="auto", interpolation="nearest", cmap="RdBu" if lowest == -highest else "viridis", norm=scale)
+    axes.set_yticks(range(len(rows)), rows, fontsize=8)
+    columns = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), 9)).round().astype(int))
+    axes.set_xticks(columns, [steps[column] for column in columns], fontsize=8)
+    axes.set_xlabel("step")
+    axes.set_title(title, fontsize=10)
+    bar = drawing.colorbar(picture, ax=axes, label=label, ticks=scale.inverse(np.linspace(0, 1, 5)), format="%.3g")
+    bar.minorticks_off()
+    out = io.BytesIO()
+    drawing.savefig(out, format="png")
+    return out.getvalue()
