@@ -113,8 +113,8 @@ def slowdowns(training, interval, settings):
         schedule["every"] = int(interval)
         steps = max(schedule["every"], SHORTEST)
         measurements = steps // schedule["every"]
-    kept = {name: training.instruments(name, **schedule) for name in names}
-    trainings = {name: lambda name=name: training.fit(steps, kept[name]) for name in names}
+    callbacks_of = {name: training.instruments(name, **schedule) for name in names}
+    trainings = {name: lambda name=name: training.fit(steps, callbacks_of[name]) for name in names}
     times = timing.interleaved(trainings, settings["repetitions"], settings["seconds"], warm_up=1, settling=0)
     step = [time / steps for time in times[PLAIN]]
     found = {
@@ -151,20 +151,20 @@ def by_hand(training, settings):
     import tensorflow as tf
 
     model, (x, y) = training.model, training.batch
-    kernels = [place for place, variable in enumerate(model.trainable_variables) if variable.name == "kernel"]
+    kernels = [index for index, variable in enumerate(model.trainable_variables) if variable.name == "kernel"]
     before = [variable.numpy() for variable in model.trainable_variables]
     after = [0.99 * value for value in before]
 
-    def gradient(values, place):
+    def gradient(values, index):
         for variable, value in zip(model.trainable_variables, values):
             variable.assign(value)
         with tf.GradientTape() as tape:
             loss = model.compute_loss(x=x, y=y, y_pred=model(x, training=True))
-        return tape.gradient(loss, model.trainable_variables[place].value)
+        return tape.gradient(loss, model.trainable_variables[index].value)
 
     def measure():
-        for place in kernels:
-            one, other = gradient(before, place), gradient([*after[:place], *before[place:]], place)
+        for index in kernels:
+            one, other = gradient(before, index), gradient([*after[:index], *before[index:]], index)
             float(tf.norm(one - other))
 
     in_turns = {BY_HAND: measure, PLAIN: lambda: training.fit(SHORTEST, [])}

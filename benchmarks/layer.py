@@ -48,10 +48,10 @@ flags.adopt_module_key_flags(program)
 
 def parsed(shape):
     """(sizes, axis) of a shape as it is written on the command line."""
-    found = re.fullmatch(r"([1-9]\d*(?:x[1-9]\d*)+)(?:@(\d+))?", shape)
-    sizes = tuple(map(int, found[1].split("x"))) if found else ()
-    axis = int(found[2]) if found and found[2] else -1
-    if not found or axis >= len(sizes):
+    match = re.fullmatch(r"([1-9]\d*(?:x[1-9]\d*)+)(?:@(\d+))?", shape)
+    sizes = tuple(map(int, match[1].split("x"))) if match else ()
+    axis = int(match[2]) if match and match[2] else -1
+    if not match or axis >= len(sizes):
         raise flags.ValidationError(f"{shape!r} is no shape; expected sizes such as 64x32x32x64, or with the channels' axis behind them 64x64x32x32@1.")
     return sizes, axis
 
@@ -229,13 +229,13 @@ def _compiled(outputs, arguments, xla):
 
     @tf.function(autograph=False, jit_compile=xla or None)
     def function(*arguments):
-        found = outputs(*arguments)
-        return tf.reshape(found[0], [-1])[0], found
+        results = outputs(*arguments)
+        return tf.reshape(results[0], [-1])[0], results
 
     def call():
-        one, found = function(*arguments)
+        one, results = function(*arguments)
         one.numpy()
-        return found
+        return results
 
     return call
 

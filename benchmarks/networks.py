@@ -40,7 +40,7 @@ def application(name, size):
     return getattr(keras.applications, name)(weights=None, input_shape=(size, size, 3), classes=CLASSES, classifier_activation=None)
 
 
-# name: (maker of a net with keras.layers.BatchNormalization, examples a step). VGG, which is compared with a plain net, too, is made by `vgg`.
+# name: (maker of a net with keras.layers.BatchNormalization, examples a step). VGG is made by `vgg`, which is also without normalisation.
 NETS = {
     "mobilenet_v2": (lambda: application("MobileNetV2", 96), 32),
     "mobilenet_v2_small": (lambda: application("MobileNetV2", 64), 4),
@@ -52,12 +52,45 @@ NETS = {
 
 def exchanged(model, old, new):
     """The same model with the same weights, each layer of the class `old` in it one of the class `new`."""
-    import keras
-
-    def kept_or_exchanged(layer):
-        kind = new if type(layer) is old else type(layer)
-        return kind.from_config(layer.get_config())
-
-    clone = keras.models.clone_model(model, clone_function=kept_or_exchanged, recursive=True)
+    clone = _cloned(model, lambda layer: (new if type(layer) is old else type(layer)).from_config(layer.get_config()))
     clone.set_weights(model.get_weights())
     return clone
+
+
+def plain(model):
+    """The same model, with weights of its own, without normalisation: an Identity for each keras.layers.BatchNormalization."""
+    import keras
+
+    def without(layer):
+        normalizes = isinstance(layer, keras.layers.BatchNormalization)
+        return keras.layers.Identity(name=layer.name, dtype=layer.dtype_policy) if normalizes else layer.from_config(layer.get_config())
+
+    return _cloned(model, without)
+
+
+def bare_kernel():
+    """A class that trains by nothing but TensorFlow's kernel for channels-last images and the update of its moving statistics: what a layer around that kernel
+    can reach at best. In inference it is Keras's layer."""
+    import keras
+    import tensorflow as tf
+
+    class BareKernel(keras.layers.BatchNormalization):
+        def call(self, inputs, training=None, mask=None):
+            if not training:
+                return super().call(inputs, training=False)
+            ones, none = tf.ones(inputs.shape[-1:]), tf.zeros([0])
+            gamma, beta = (ones if weight is None else weight.value for weight in (self.gamma, self.beta))
+            outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+                x=inputs, scale=gamma, offset=beta, mean=none, variance=none, epsilon=self.epsilon, is_training=True
+            )
+            for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
+                moving.assign(moving * self.momentum + value * (1 - self.momentum))
+            return outputs
+
+    return BareKernel
+
+
+def _cloned(model, layer_for):
+    import keras
+
+    return keras.models.clone_model(model, clone_function=layer_for, recursive=True)

@@ -5,7 +5,6 @@ A benchmark adopts the flags with `flags.adopt_module_key_flags(program)` and ca
 
 import datetime
 import os
-import pathlib
 import shlex
 import sys
 
@@ -47,17 +46,17 @@ def main(benchmark, conduct):
         if len(arguments) > 1:
             raise app.UsageError(f"{arguments[1]!r} is not a flag; expected --name=value only.")
         settings = {flag.name: flag.value for flag in FLAGS.get_key_flags_for_module(sys.modules["__main__"]) if flag.name != "json"}
-        path = pathlib.Path(FLAGS.json or f"runs/{benchmark}-{datetime.datetime.now():%Y-%m-%d-%H%M%S}.json").expanduser()
         command = shlex.join(["python", "-m", f"benchmarks.{benchmark}", *sys.argv[1:]])
 
-        def save(found):
+        def save(results):
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                files.write_json(path, {"benchmark": benchmark, "command": command, "settings": settings, "machine": about, **found})
+                files.write_json(path, {"benchmark": benchmark, "command": command, "settings": settings, "machine": about, **results})
             except OSError as error:
                 raise Refusal(f"--json={path} cannot be written ({error}); choose another file.") from error
 
         try:
+            path = files.local("json", FLAGS.json or f"runs/{benchmark}-{datetime.datetime.now():%Y-%m-%d-%H%M%S}.json")
             with quiet.importing():
                 from recipes import machine
 

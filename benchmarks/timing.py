@@ -96,8 +96,8 @@ def overhead_ratio(times, other, plain, resamples=1000):
     medians = [[statistics.median(column) for column in zip(*sample)] for sample in samples]
     shares = [ours / others if others > 0 else math.inf for ours, others in medians]
     bounds = statistics.quantiles(shares[1:], n=40, method="inclusive") if math.inf not in shares else [math.inf]
-    found = {"median": shares[0], "lower": bounds[0], "upper": bounds[-1]}
-    return found if math.isfinite(sum(found.values())) else None
+    shown = {"median": shares[0], "lower": bounds[0], "upper": bounds[-1]}
+    return shown if math.isfinite(sum(shown.values())) else None
 
 
 def _overheads(times, plain):

@@ -1,14 +1,16 @@
 """How much does batch normalisation slow down a whole net, Keras's and ours?
 
-Measures an optimizer step and the inference of VGG (`recipes.models.vgg`) as a plain net, whose convolutions have a bias, with keras.layers.BatchNormalization
-and with keras_bn.BatchNormalization, the three in turns in one process: `model.train_on_batch` with SGD and momentum, and `model.predict_on_batch`, on one
-batch of random images that is held as tensors. The overhead is what a net takes beyond the plain net in the same repetition, in per cent of that; times and
-overheads are shown as median (lower to upper quartile). The nets with batch normalisation start from the same weights.
+Measures an optimizer step and the inference of one net plain, with keras.layers.BatchNormalization and with keras_bn.BatchNormalization, in turns in one
+process: `model.train_on_batch` with SGD and momentum, and `model.predict_on_batch`, on one batch of random inputs that is held as tensors. The plain VGG
+(`recipes.models.vgg`) has a bias in its convolutions; the other plain nets have an Identity for each normalisation. `kernel`, for images as a graph, trains by
+nothing but TensorFlow's kernel and the update of the moving statistics: a layer around that kernel cannot be faster. The overhead is what a net takes beyond
+the plain net in the same repetition, in per cent of that; times and overheads are shown as median (lower to upper quartile). The nets with batch normalisation
+start from the same weights.
 
     python -m benchmarks.train_step                                      VGG-16 of quarter width, batches of 128, as a graph: a minute on 2 cores
     python -m benchmarks.train_step --jit_compile                        compiled by XLA
     python -m benchmarks.train_step --depth=11 --batch_size=64           a smaller one
-    python -m benchmarks.train_step --net=mobilenet_v2                   a net of keras.applications, or `tabular`: Keras's layer and ours, no plain net
+    python -m benchmarks.train_step --net=mobilenet_v2                   a net of keras.applications, or `tabular`
     python -m benchmarks.train_step --net=resnet50 --dtype_policy=mixed_bfloat16
 """
 
@@ -17,7 +19,7 @@ from absl import app, flags
 from benchmarks import networks, program, timing
 
 VGG = "vgg"
-PLAIN, KERAS, OURS = "plain", "keras", "keras_bn"
+PLAIN, KERAS, KERNEL, OURS = "plain", "keras", "kernel", "keras_bn"
 TRAINING, INFERENCE = "train step", "inference"
 LEARNING_RATE, MOMENTUM = 1e-3, 0.9
 
@@ -34,7 +36,7 @@ def define_flags():
 
 
 def nets(settings):
-    """The models, compiled, by contestant; a plain one of VGG only."""
+    """The models, compiled, by contestant."""
     import keras
 
     import keras_bn
@@ -45,7 +47,10 @@ def nets(settings):
         models = {PLAIN: plain, KERAS: networks.exchanged(ours, keras_bn.BatchNormalization, keras.layers.BatchNormalization), OURS: ours}
     else:
         theirs = networks.NETS[settings["net"]][0]()
-        models = {KERAS: theirs, OURS: networks.exchanged(theirs, keras.layers.BatchNormalization, keras_bn.BatchNormalization)}
+        plain, ours = networks.plain(theirs), networks.exchanged(theirs, keras.layers.BatchNormalization, keras_bn.BatchNormalization)
+        models = {PLAIN: plain, KERAS: theirs, OURS: ours}
+    if len(ours.input_shape) == 4 and not settings["jit_compile"]:
+        models[KERNEL] = networks.exchanged(models[KERAS], keras.layers.BatchNormalization, networks.bare_kernel())
     for model in models.values():
         model.compile(
             optimizer=keras.optimizers.SGD(LEARNING_RATE, momentum=MOMENTUM),
@@ -61,8 +66,8 @@ def batch_size(settings):
 
 
 def measured(what, models, settings):
-    """One comparison, as the JSON file has it: `milliseconds` of each net, `overhead_percent` of the two with batch normalisation, if there is a plain one,
-    and how they compare."""
+    """One comparison, as the JSON file has it: `milliseconds` of each net, `overhead_percent` of those with batch normalisation, and
+    how they compare."""
     import numpy as np
     import tensorflow as tf
 
@@ -76,16 +81,14 @@ def measured(what, models, settings):
         return (lambda: model.train_on_batch(inputs, labels)) if what == TRAINING else (lambda: model.predict_on_batch(inputs))
 
     times = timing.interleaved({name: contestant(model) for name, model in models.items()}, settings["repetitions"], settings["seconds"])
-    comparison = {
+    return {
         "what": what,
         "repetitions": len(times[OURS]),
         "milliseconds": {name: timing.summary([1000 * time for time in each]) for name, each in times.items()},
-        "ratios": {f"{KERAS}/{OURS}": timing.ratios(times[KERAS], times[OURS])},
+        "overhead_percent": {name: timing.overheads(times[name], times[PLAIN]) for name in times if name != PLAIN},
+        "overhead_ratio": timing.overhead_ratio(times[OURS], times[KERAS], times[PLAIN]),
+        "ratios": {f"{KERAS}/{name}": timing.ratios(times[KERAS], times[name]) for name in times if name != KERAS},
     }
-    if PLAIN in times:
-        comparison["overhead_percent"] = {name: timing.overheads(times[name], times[PLAIN]) for name in (KERAS, OURS)}
-        comparison["overhead_ratio"] = timing.overhead_ratio(times[OURS], times[KERAS], times[PLAIN])
-    return comparison
 
 
 def table(comparisons):
@@ -97,22 +100,21 @@ def table(comparisons):
             "": each["what"],
             "net": name,
             "ms": program.shown(each["milliseconds"][name], 1),
-            "overhead, %": program.shown(each.get("overhead_percent", {}).get(name), 1),
+            "overhead, %": program.shown(each["overhead_percent"].get(name), 1),
+            f"{KERAS} / this": program.shown(each["ratios"].get(f"{KERAS}/{name}"), 2),
         }
         for each in comparisons
         for name in each["milliseconds"]
     ]
-    return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True, colalign=["left", "left", "right", "right"])
+    return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True, colalign=["left", "left", "right", "right", "right"])
 
 
 def sentence(comparison):
     """What the comparison comes to, in words."""
     whole = program.shown(comparison["ratios"][f"{KERAS}/{OURS}"], 2)
-    if "overhead_ratio" not in comparison:
-        return f"{comparison['what']}: time {KERAS}/{OURS} {whole}."
     share = comparison["overhead_ratio"]
     if share is None:
-        share_in_words = f"{KERAS}'s overhead cannot be share_in_words from none here, nor then what share of it {OURS}'s is"
+        share_in_words = f"{KERAS}'s overhead cannot be told from none here, so neither can {OURS}'s share of it"
     else:
         share_in_words = f"{OURS}'s overhead is {share['median']:.2f} times {KERAS}'s (95 % interval {share['lower']:.2f} to {share['upper']:.2f})"
     return f"{comparison['what']}: {share_in_words}; time {KERAS}/{OURS} {whole}."
@@ -130,7 +132,8 @@ def conduct(settings, about, save):
     models = nets(settings)
     comparisons = []
     for what in (TRAINING, INFERENCE):
-        comparisons.append(measured(what, models, settings))
+        contestants = {name: model for name, model in models.items() if what == TRAINING or name != KERNEL}
+        comparisons.append(measured(what, contestants, settings))
         save({"comparisons": comparisons})
     print("", table(comparisons), *map(sentence, comparisons), sep="\n\n")
 

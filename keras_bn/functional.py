@@ -301,9 +301,9 @@ def moving_average(moving: tf.Tensor, value: tf.Tensor, momentum: float, count: 
     """
     value = tf.cast(value, moving.dtype)
     momentum = tf.cast(tf.convert_to_tensor(momentum, dtype_hint=moving.dtype), moving.dtype)
-    kept = tf.where(count > 0, momentum, tf.ones([], moving.dtype))
+    share_kept = tf.where(count > 0, momentum, tf.ones([], moving.dtype))
     # A variance of values around 1e20 is infinite; no share of it is 0, where 0 times infinity would be NaN.
-    return tf.math.multiply_no_nan(moving, kept) + tf.math.multiply_no_nan(value, 1.0 - kept)
+    return tf.math.multiply_no_nan(moving, share_kept) + tf.math.multiply_no_nan(value, 1.0 - share_kept)
 
 
 def renormalised(

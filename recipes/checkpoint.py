@@ -26,7 +26,7 @@ def save(path, model, progress):
         progress: JSON-able.
     """
     variables = _variables(model)
-    arrays = {f"{place:04d}": variable.numpy() for place, variable in enumerate(variables)}
+    arrays = {f"{index:04d}": variable.numpy() for index, variable in enumerate(variables)}
     progress = np.array(json.dumps(progress, allow_nan=False))
     # By way of memory: an archive that is being written when the disk is full complains once more when Python 3.10 clears it away.
     archive = io.BytesIO()
@@ -49,9 +49,9 @@ def restore(path, model):
     variables = _variables(model)
     with _opened(path) as file:
         arrays = [file[name] for name in sorted(file.files) if name != "progress"]
-    found, expected = [array.shape for array in arrays], [tuple(variable.shape) for variable in variables]
-    if found != expected:
-        raise Refusal(f"{path} holds {len(found)} variables that do not fit the model's {len(expected)}: delete it to start that run over.")
+    saved_shapes, expected = [array.shape for array in arrays], [tuple(variable.shape) for variable in variables]
+    if saved_shapes != expected:
+        raise Refusal(f"{path} holds {len(saved_shapes)} variables that do not fit the model's {len(expected)}: delete it to start that run over.")
     for variable, array in zip(variables, arrays):
         variable.assign(array)
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import pathlib
 import zipfile
 import zlib
 
@@ -11,6 +10,7 @@ import numpy as np
 import scipy.stats
 import tensorflow as tf
 
+from recipes import files
 from recipes.flags import DATASETS
 from recipes.refusal import Refusal
 
@@ -80,14 +80,14 @@ def load(name, data_dir=None):
     if name == "digits":
         source, arrays = "scikit-learn's digits", _digits()
     elif name in DATASETS:
-        if data_dir and not pathlib.Path(data_dir).expanduser().is_dir():
+        folder = files.local("data_dir", data_dir) if data_dir else None
+        if folder and not folder.is_dir():
             raise Refusal(f"--data_dir={data_dir} is no folder; expected the one that {name}.npz lies in, or is to be looked for before it is downloaded.")
-        path = pathlib.Path(data_dir).expanduser() / f"{name}.npz" if data_dir else None
-        if path and path.exists():
+        if folder and (path := folder / f"{name}.npz").exists():
             source, arrays = str(path), _npz(path)
         else:
             source, arrays = f"keras.datasets.{name}", _download(name, data_dir)
-    elif (folder := pathlib.Path(name).expanduser()).is_dir():
+    elif (folder := files.local("dataset", name)).is_dir():
         source, arrays = str(folder), _folder(folder)
     else:
         raise Refusal(f"--dataset={name} is neither a known name nor a folder; expected {', '.join(DATASETS)} or an existing folder.")

@@ -14,7 +14,6 @@ Source: Simonyan & Zisserman 2015 (the nets, growing), Szegedy et al. 2015 (auxi
 
 import datetime
 import itertools
-import pathlib
 import shlex
 import sys
 
@@ -102,6 +101,7 @@ def conduct(settings, flagfile):
     # Not at the top of the file: --help and a mistyped flag need not wait for TensorFlow.
     from recipes import data, experiment, machine, plots, report, training, workdir
 
+    path = files.local("workdir", settings["workdir"] or f"runs/deep_vgg-{datetime.datetime.now():%Y-%m-%d-%H%M%S}")
     dataset = data.load(settings["dataset"], settings["data_dir"])
     training_settings = training.Settings(**{name: settings[name] for name in ("batch_size", "epochs", "steps", "momentum", "jit_compile", "measure_every")})
     if settings["batch_size"] > len(dataset.y_train):
@@ -124,7 +124,7 @@ def conduct(settings, flagfile):
     ]
     about_machine = machine.described()
     folder = workdir.Workdir(
-        pathlib.Path(settings["workdir"] or f"runs/deep_vgg-{datetime.datetime.now():%Y-%m-%d-%H%M%S}").expanduser(),
+        path,
         recipe="deep_vgg",
         flags={name: value for name, value in settings.items() if name != "workdir"},
         flagfile=flagfile,
@@ -153,12 +153,12 @@ def conduct(settings, flagfile):
 def main(arguments):
     if len(arguments) > 1:
         raise app.UsageError(f"{arguments[1]!r} is not a flag; expected --name=value only.")
-    own = FLAGS.get_key_flags_for_module(sys.modules[__name__])
-    flagfile = "".join(f"{flag.serialize()}\n" for flag in own if flag.value is not None and flag.name != "workdir")
+    own_flags = FLAGS.get_key_flags_for_module(sys.modules[__name__])
+    flagfile = "".join(f"{flag.serialize()}\n" for flag in own_flags if flag.value is not None and flag.name != "workdir")
     try:
         with quiet.importing():
             import tensorflow  # noqa: F401
-        conduct({flag.name: flag.value for flag in own}, flagfile)
+        conduct({flag.name: flag.value for flag in own_flags}, flagfile)
     except Refusal as refusal:
         sys.exit(f"error: {refusal}")
     except KeyboardInterrupt:

@@ -53,11 +53,11 @@ def conduct(runs, dataset, settings, workdir, domains):
     results, curves = [], []
     _write_hparams_layout(workdir, domains)
     with Progress(runs, settings.steps_per_phase(dataset), settings.epochs_per_phase(dataset)) as progress:
-        for place, run in enumerate(runs, start=1):
+        for number, run in enumerate(runs, start=1):
             folder = workdir.path / "runs" / run.name
             folder.mkdir(parents=True, exist_ok=True)
             result_path = folder / "result.json"
-            progress.begin(place, run)
+            progress.begin(number, run)
             if result_path.exists():
                 result, records = files.read_json(result_path), read_records(folder)
                 progress.end(f"{_described(result)} (finished earlier)")

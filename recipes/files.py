@@ -4,7 +4,24 @@ import json
 import os
 import pathlib
 
+from recipes.refusal import Refusal
+
 TEMPORARY = ".tmp"
+
+
+def local(flag, value):
+    """The path that a flag gives, on this machine. `~` is the user's home.
+
+    Args:
+        flag: its name, for the message.
+        value: str.
+
+    Raises:
+        Refusal: it has a scheme, which Python would take for the name of a local folder.
+    """
+    if "://" in str(value):
+        raise Refusal(f"--{flag}={value} is not on this machine; expected a local path: mount that storage, or copy what is written afterwards.")
+    return pathlib.Path(value).expanduser()
 
 
 def is_temporary(path):

@@ -69,15 +69,15 @@ def vgg(depth, input_shape, classes, *, width, kernel_initializer, weight_decay,
     x = inputs = keras.Input(input_shape, name="image")
     auxiliary_logits = []
     for stage, (convolutions, filters) in enumerate(zip(CONFIGURATIONS[depth], FILTERS), start=1):
-        for place in range(1, convolutions + 1):
-            x = convolution(x, filters, 3, f"stage{stage}_conv{place}")
+        for number in range(1, convolutions + 1):
+            x = convolution(x, filters, 3, f"stage{stage}_conv{number}")
         x = keras.layers.MaxPooling2D(name=f"stage{stage}_pool")(x)
         if auxiliary and stage in AUXILIARY_STAGES:
             auxiliary_logits.append(auxiliary_classifier(x, f"auxiliary{stage}"))
     x = keras.layers.Flatten(name="flatten")(x)
-    for place in (1, 2):
-        x = keras.layers.Dense(scaled(DENSE_UNITS), activation="relu", name=f"dense{place}", **weights())(x)
-        x = keras.layers.Dropout(dropout, name=f"dropout{place}")(x)
+    for number in (1, 2):
+        x = keras.layers.Dense(scaled(DENSE_UNITS), activation="relu", name=f"dense{number}", **weights())(x)
+        x = keras.layers.Dropout(dropout, name=f"dropout{number}")(x)
     logits = keras.layers.Dense(classes, name="logits", **weights())(x)
     model = keras.Model(inputs, logits, name=f"vgg{depth}")
     if not auxiliary:

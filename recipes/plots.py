@@ -40,17 +40,17 @@ def accuracy_curves(results, curves, contestants, dataset):
     """
     panels = {}
     for result, records in zip(results, curves):
-        where = report.described(report.hyperparameters(result, without=["seed", "contestant"]))
-        panels.setdefault(where, {}).setdefault(result["contestant"], []).append(records)
+        title = report.described(report.hyperparameters(result, without=["seed", "contestant"]))
+        panels.setdefault(title, {}).setdefault(result["contestant"], []).append(records)
     columns = min(PANEL_COLUMNS, math.ceil(len(panels) ** 0.5))
     rows = -(-len(panels) // columns)
     wide = 7 if columns == 1 else 4.6
     figure, axes = plt.subplots(rows, columns, figsize=(wide * columns, 0.5 + 3.5 * rows), squeeze=False, sharex=True, sharey=True, layout="constrained")
-    for axis, (where, by_contestant) in zip(axes.flat, panels.items()):
+    for axis, (title, by_contestant) in zip(axes.flat, panels.items()):
         axis.axhline(dataset.chance, color="0.5", linewidth=1, linestyle=":")
         for contestant, seeds in by_contestant.items():
             _draw_contestant(axis, seeds, contestant, COLOURS[contestants.index(contestant)])
-        axis.set_title(where, fontsize=10)
+        axis.set_title(title, fontsize=10)
         axis.set_ylim(-0.02, 1.02)
         axis.grid(alpha=0.25)
     for axis in axes.flat[len(panels) :]:
@@ -107,18 +107,18 @@ def sweep(results, dataset):
     figure, axis = plt.subplots(figsize=(2.2 + 1.6 * len(columns), 1.6 + 0.75 * len(rows)), layout="constrained")
     values = np.full((len(rows), len(columns)), np.nan)
     for (row, column), group in cells.items():
-        place = rows.index(row), columns.index(column)
+        cell = rows.index(row), columns.index(column)
         accuracies = [result["test_accuracy"] for result in group if result["test_accuracy"] is not None]
         if accuracies:
-            values[place] = np.mean(accuracies)
+            values[cell] = np.mean(accuracies)
         verdicts = [
             f"{verdict}{'' if len(group) == 1 else f' {count}/{len(group)}'}"
             for verdict in report.VERDICTS
             if (count := sum(result["verdict"] == verdict for result in group))
         ]
-        shown = f"{values[place]:.3f}" if accuracies else "-"
-        dark = accuracies and values[place] < 0.55
-        axis.text(place[1], place[0], "\n".join([shown, *verdicts]), ha="center", va="center", fontsize=8, color="white" if dark else "black")
+        shown = f"{values[cell]:.3f}" if accuracies else "-"
+        dark = accuracies and values[cell] < 0.55
+        axis.text(cell[1], cell[0], "\n".join([shown, *verdicts]), ha="center", va="center", fontsize=8, color="white" if dark else "black")
     image = axis.imshow(values, cmap="viridis", vmin=dataset.chance, vmax=1, aspect="auto")
     axis.set_facecolor("0.9")
     axis.set_xticks(range(len(columns)), columns, fontsize=8)

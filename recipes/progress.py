@@ -36,10 +36,10 @@ class Progress:
     def __exit__(self, *_):
         self.bar.close()
 
-    def begin(self, place, run):
-        self.place, self.name = f"run {place}/{len(self.runs)}", run.name
-        self.end_of_run = sum(len(earlier.phases) for earlier in self.runs[:place]) * self.steps_per_phase
-        self.bar.set_description_str(f"{self.place}: {self.name}")
+    def begin(self, number, run):
+        self.title, self.name = f"run {number}/{len(self.runs)}", run.name
+        self.end_of_run = sum(len(earlier.phases) for earlier in self.runs[:number]) * self.steps_per_phase
+        self.bar.set_description_str(f"{self.title}: {self.name}")
 
     def step(self):
         self.bar.update()
@@ -53,14 +53,14 @@ class Progress:
 
     def epoch(self, record):
         reached = "diverged" if record["loss"] is None else f"test accuracy {record['test_accuracy']:.3f}"
-        line = f"{self.place}: {self.name}, {record['phase']} net, epoch {record['epoch']}/{self.epochs_per_phase}, {reached}"
+        line = f"{self.title}: {self.name}, {record['phase']} net, epoch {record['epoch']}/{self.epochs_per_phase}, {reached}"
         self.bar.set_description_str(line)
         if not self.live and time.monotonic() > self.last_line + SECONDS_BETWEEN_LINES:
             self._line(line)
 
     def end(self, outcome):
         self.skip(self.end_of_run - self.bar.n)  # What a diverged or an already finished run does not take.
-        self._line(f"{self.place}: {self.name}: {outcome}")
+        self._line(f"{self.title}: {self.name}: {outcome}")
 
     def _line(self, text):
         self.bar.write(text, file=sys.stdout)

@@ -11,15 +11,15 @@ def importing():
     """Holds back what native code writes to the standard error stream; lets it out when an exception passes through."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # For later: where there is no GPU, the first use of TensorFlow complains about CUDA.
     sys.stderr.flush()
-    kept = os.dup(2)
+    terminal = os.dup(2)
     with tempfile.TemporaryFile() as held_back:
         os.dup2(held_back.fileno(), 2)
         try:
             yield
         except BaseException:
             held_back.seek(0)
-            os.write(kept, held_back.read())
+            os.write(terminal, held_back.read())
             raise
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(terminal, 2)
+            os.close(terminal)

@@ -81,9 +81,9 @@ def train(phases, dataset, settings, *, seed, learning_rate, folder, log_dir, pr
     begun = [phase.name for phase in phases].index(reached)
     model = None
     with _Log(folder, log_dir, records) as log:
-        for place in range(begun, len(phases)):
-            phase = phases[place]
-            keras.utils.set_random_seed(int(np.random.SeedSequence([seed, place]).generate_state(1)[0]))
+        for index in range(begun, len(phases)):
+            phase = phases[index]
+            keras.utils.set_random_seed(int(np.random.SeedSequence([seed, index]).generate_state(1)[0]))
             model, training_model = phase.build(model)
             _compile(training_model, learning_rate, settings)
             if records and phase.name == reached:

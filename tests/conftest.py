@@ -1,5 +1,6 @@
 """What the tests share: the three executions, and inputs on which a wrong formula shows."""
 
+import gc
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -33,7 +34,14 @@ def rng():
 def _seeded():
     keras.utils.set_random_seed(0)
     yield
-    keras.backend.clear_session()
+    # Garbage is collected once a file: that goes through every object of the process, and takes longer than most tests.
+    keras.utils.clear_session(free_memory=False)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _collected():
+    yield
+    gc.collect()
 
 
 @pytest.fixture

@@ -40,6 +40,10 @@ TEST_NUMBERS, TEST_IDENTITY, TEST_CALLBACK_REFUSALS, TEST_PROGRAMS, TEST_REMEDIE
     f"tests/keras_bn/callbacks/test_{name}.py" for name in ("numbers", "bit_identity", "callback_refusals", "programs", "remedies")
 )
 TEST_PREPARED = "tests/keras_bn/inspection/test_prepared.py"
+EVENTS, LOG, DASHBOARD, HEATMAP = (f"keras_bn/summaries/{name}.py" for name in ("events", "log", "dashboard", "heatmap"))
+TEST_EVENTS, TEST_LOG, TEST_HEATMAP = (f"tests/keras_bn/summaries/test_{name}.py" for name in ("events", "log", "heatmap"))
+FILES, EXPERIMENT, WORKDIR, CHECKPOINT, TRAINING = (f"recipes/{name}.py" for name in ("files", "experiment", "workdir", "checkpoint", "training"))
+TEST_EXPERIMENT, TEST_WORKDIR, TEST_TRAINING, TEST_DATA = (f"tests/recipes/test_{name}.py" for name in ("experiment", "workdir", "training", "data"))
 
 # name: (file, right, wrong, the tests each of which must fail)
 MUTANTS = {
@@ -63,8 +67,8 @@ MUTANTS = {
     ),
     "momentum reversed": (
         FUNCTIONAL,
-        "multiply_no_nan(moving, kept) + tf.math.multiply_no_nan(value, 1.0 - kept)",
-        "multiply_no_nan(moving, 1.0 - kept) + tf.math.multiply_no_nan(value, kept)",
+        "multiply_no_nan(moving, share_kept) + tf.math.multiply_no_nan(value, 1.0 - share_kept)",
+        "multiply_no_nan(moving, 1.0 - share_kept) + tf.math.multiply_no_nan(value, share_kept)",
         [
             f"{TEST_FUNCTIONAL}::test_moving_average_keeps_the_share_momentum_of_the_old",
             f"{TEST_LAYER}::test_moving_statistics_after_a_fit",
@@ -73,8 +77,8 @@ MUTANTS = {
     ),
     "wrong axis": (
         AXES,
-        "kept = {range(x.shape.rank)[axis] for axis in kept}",
-        "kept = {x.shape.rank - 1 for axis in kept}",
+        "excluded = {range(x.shape.rank)[axis] for axis in excluded}",
+        "excluded = {x.shape.rank - 1 for axis in excluded}",
         [f"{TEST_FUNCTIONAL}::test_moments_equal_the_oracle", f"{TEST_LAYER}::test_training_equals_the_oracle"],
     ),
     "wrong axis in the kernel": (
@@ -186,8 +190,8 @@ MUTANTS = {
     ),
     "moving average of an empty batch": (
         FUNCTIONAL,
-        "kept = tf.where(count > 0, momentum, tf.ones([], moving.dtype))",
-        "kept = momentum",
+        "share_kept = tf.where(count > 0, momentum, tf.ones([], moving.dtype))",
+        "share_kept = momentum",
         [f"{TEST_FUNCTIONAL}::test_moving_average_of_nothing_stays_as_it_is", f"{TEST_LAYER}::test_a_batch_without_values_leaves_the_moving_statistics"],
     ),
     "half precision accumulated in half precision": (
@@ -623,7 +627,7 @@ MUTANTS = {
         ACTIVATIONS,
         '    Quantity("dead", "1", "no channel is dead", _NONLINEARITY),\n',
         '    Quantity("dead", "1", "no channel is dead", None),\n',
-        [f"{TEST_QUANTITIES}::test_every_quantity_is_on_its_chart_and_every_chart_has_one"],
+        [f"{TEST_QUANTITIES}::test_every_quantity_is_on_its_chart_alone"],
     ),
     "due one step late": (
         SCHEDULE,
@@ -657,7 +661,7 @@ MUTANTS = {
     ),
     "no share of an infinite variance": (
         FUNCTIONAL,
-        "tf.math.multiply_no_nan(moving, kept)",
+        "tf.math.multiply_no_nan(moving, share_kept)",
         "moving * kept",
         [f"{TEST_RANGE}::test_finite_values_whose_squares_are_not_give_no_nan"],
     ),
@@ -708,6 +712,111 @@ MUTANTS = {
         "        values = inputs.flat_values\n",
         "        values = tf.pad(inputs.flat_values, [[0, 1], [0, 0]])\n",
         [f"{TEST_INPUTS}::test_of_ragged_inputs_the_values_that_are_there_are_normalised"],
+    ),
+    "an event file that is cut ends the reading": (
+        EVENTS,
+        "contextlib.suppress(tf.errors.DataLossError)",
+        "contextlib.suppress(EOFError)",
+        [f"{TEST_EVENTS}::test_a_file_is_read_up_to_where_its_writer_was_killed"],
+    ),
+    "folders looked into by pathlib": (
+        EVENTS,
+        "names = tf.io.gfile.listdir(log_dir) if tf.io.gfile.isdir(log_dir) else []",
+        "names = [path.name for path in __import__('pathlib').Path(log_dir).glob('*')]",
+        [f"{TEST_EVENTS}::test_scalars_come_back", f"{TEST_LOG}::test_a_resumed_training_writes_nothing_twice_and_a_new_one_everything"],
+    ),
+    "whatever is a tensor is a scalar": (
+        EVENTS,
+        'value.metadata.plugin_data.plugin_name == "scalars"',
+        'value.WhichOneof("value") == "tensor"',
+        [f"{TEST_EVENTS}::test_scalars_of_other_writers_come_back_and_what_is_no_scalar_does_not"],
+    ),
+    "a resumed training logged twice": (
+        LOG,
+        "self._last_steps.get(tag, -1) >= step",
+        "self._last_steps.get(tag, -1) > step",
+        [f"{TEST_LOG}::test_a_resumed_training_writes_nothing_twice_and_a_new_one_everything", TEST_NUMBERS],
+    ),
+    "a new training that continues another": (
+        LOG,
+        "self._earlier, self._last_steps = [], {}",
+        "self._earlier = []",
+        [
+            f"{TEST_LOG}::test_a_resumed_training_writes_nothing_twice_and_a_new_one_everything",
+            f"{TEST_NUMBERS}::test_a_new_training_is_logged_into_a_folder_that_has_one",
+        ],
+    ),
+    "summaries while Keras's callback has them switched off": (
+        EVENTS,
+        "with tf.summary.record_if(True), writer.as_default():",
+        "with writer.as_default():",
+        [f"{TEST_NUMBERS}::test_keras_s_own_callback_does_not_keep_it_from_being_logged"],
+    ),
+    "a chart with the tags of longer names": (
+        DASHBOARD,
+        """{'/' if quantity.by_layer else '$'}""",
+        "",
+        [f"{TEST_QUANTITIES}::test_every_quantity_is_on_its_chart_alone"],
+    ),
+    "colours of a linear scale": (
+        HEATMAP,
+        "colors.LogNorm(lowest, highest) if logarithmic else colors.Normalize(lowest, highest)",
+        "colors.Normalize(lowest, highest)",
+        [f"{TEST_HEATMAP}::test_colours_are_those_of_the_numbers"],
+    ),
+    "a file written in its place": (
+        FILES,
+        'temporary = path.with_name(f".{path.name}{TEMPORARY}")',
+        "temporary = path",
+        [f"{TEST_EXPERIMENT}::test_a_file_is_there_whole_or_not_at_all"],
+    ),
+    "a folder on another machine taken for a local one": (
+        FILES,
+        'if "://" in str(value):',
+        "if False:",
+        [f"{TEST_DATA}::test_a_folder_on_another_machine_is_refused"],
+    ),
+    "finished runs run again": (
+        EXPERIMENT,
+        "if result_path.exists():",
+        "if False:",
+        [f"{TEST_EXPERIMENT}::test_finished_runs_are_not_run_again"],
+    ),
+    "the best accuracy of an earlier phase": (
+        EXPERIMENT,
+        'for record in records if record["phase"] == run.phases[-1].name]',
+        "for record in records]",
+        [f"{TEST_EXPERIMENT}::test_the_best_accuracy_is_of_the_last_phase"],
+    ),
+    "chance that has learned": (
+        EXPERIMENT,
+        'records[-1]["test_accuracy"] > dataset.chance_bound',
+        'records[-1]["test_accuracy"] >= dataset.chance_bound',
+        [f"{TEST_EXPERIMENT}::test_verdicts"],
+    ),
+    "other data in an experiment's folder": (
+        WORKDIR,
+        'if data != self.config["data"]:',
+        "if False:",
+        [f"{TEST_WORKDIR}::test_other_data_is_refused"],
+    ),
+    "two processes in one folder": (
+        WORKDIR,
+        "fcntl.LOCK_EX | fcntl.LOCK_NB",
+        "fcntl.LOCK_SH | fcntl.LOCK_NB",
+        [f"{TEST_WORKDIR}::test_a_folder_in_use_is_refused"],
+    ),
+    "a resumed phase that begins anew": (
+        TRAINING,
+        "checkpoint.restore(path, training_model)",
+        "pass",
+        [f"{TEST_TRAINING}::test_a_training_that_is_killed_ends_where_it_would_have_ended"],
+    ),
+    "a checkpoint without the optimizer": (
+        CHECKPOINT,
+        " + model.optimizer.variables",
+        " + model.optimizer.variables[:1]",
+        [f"{TEST_TRAINING}::test_a_checkpoint_holds_every_variable", f"{TEST_TRAINING}::test_a_training_that_is_killed_ends_where_it_would_have_ended"],
     ),
 }
 

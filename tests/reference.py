@@ -77,11 +77,11 @@ def numerical_gradient(loss, x, step=1e-5):
     """Of the shape of x: central differences of `loss`, a function of x that returns a number. Its error is of the order of step**2."""
     x = np.array(x, np.float64)
     gradient = np.empty_like(x)
-    for place in np.ndindex(x.shape):
-        value = x[place]
+    for index in np.ndindex(x.shape):
+        value = x[index]
         ends = []
-        for x[place] in (value + step, value - step):
+        for x[index] in (value + step, value - step):
             ends.append(loss(x))
-        x[place] = value
-        gradient[place] = (ends[0] - ends[1]) / (2 * step)
+        x[index] = value
+        gradient[index] = (ends[0] - ends[1]) / (2 * step)
     return gradient

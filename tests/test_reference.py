@@ -44,12 +44,12 @@ def test_gradient_equals_finite_differences():
     def loss(x, gamma, beta):
         return (reference.batch_norm_training(x, gamma, beta, axis=1, epsilon=0.1) * dy).sum()
 
-    for place, (given, gradient) in enumerate(zip((x, gamma, beta), reference.batch_norm_training_gradient(x, gamma, dy, axis=1, epsilon=0.1))):
+    for number, (given, gradient) in enumerate(zip((x, gamma, beta), reference.batch_norm_training_gradient(x, gamma, dy, axis=1, epsilon=0.1))):
         numeric = np.zeros_like(given)
         for index in np.ndindex(given.shape):
             nudged = [[value.copy() for value in (x, gamma, beta)] for _ in range(2)]
-            nudged[0][place][index] += 1e-6
-            nudged[1][place][index] -= 1e-6
+            nudged[0][number][index] += 1e-6
+            nudged[1][number][index] -= 1e-6
             numeric[index] = (loss(*nudged[0]) - loss(*nudged[1])) / 2e-6
         np.testing.assert_allclose(gradient, numeric, atol=1e-8)  # The difference quotient's own error: 1e-12 in h, 1e-10 in rounding.
 

@@ -6,7 +6,7 @@ import pathlib
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
-# What the files of a place may import of ours. A place is the first two parts of a module's name, or the first outside of keras_bn.
+# What the files of a room may import of ours. A room is the first two parts of a module's name, or the first outside of keras_bn.
 PUBLIC = {"keras_bn", "keras_bn.functional", "keras_bn.layers", "keras_bn.measures", "keras_bn.callbacks", "keras_bn.summaries", "keras_bn.surgery"}
 ALLOWED = {
     "keras_bn": PUBLIC | {"keras_bn.tensorflow_backend", "keras_bn.version"},
@@ -33,7 +33,7 @@ ALLOWED = {
 DRAWERS = {"utils", "helpers", "base", "common"}
 
 
-def place(module):
+def room(module):
     parts = module.split(".")
     return ".".join(parts[:2]) if parts[0] == "keras_bn" else parts[0]
 
@@ -61,10 +61,10 @@ def broken_arrows(root):
     arrows = []
     for folder in ("keras_bn", "recipes", "benchmarks"):
         for path in (root / folder).rglob("*.py"):
-            here = place(module_name(path, root))
+            here = room(module_name(path, root))
             for there in imported_modules(path, root):
                 is_own = there.split(".")[0] == "keras_bn" and here in {"recipes", "benchmarks"}
-                target = there if is_own else place(there)
+                target = there if is_own else room(there)
                 if target not in ALLOWED[here]:
                     arrows.append(f"{module_name(path, root)} imports {there}")
     return arrows

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 import tensorflow as tf
 
 
-def all_but(kept: Iterable[int], x: tf.Tensor) -> list[int]:
-    """The axes of `x` without `kept`, ascending; negative ones count from the end."""
-    kept = {range(x.shape.rank)[axis] for axis in kept}
-    return [axis for axis in range(x.shape.rank) if axis not in kept]
+def all_but(excluded: Iterable[int], x: tf.Tensor) -> list[int]:
+    """The axes of `x` without `excluded`, ascending; negative ones count from the end."""
+    excluded = {range(x.shape.rank)[axis] for axis in excluded}
+    return [axis for axis in range(x.shape.rank) if axis not in excluded]
 
 
 def along(vector: tf.Tensor, x: tf.Tensor, axis: int) -> tf.Tensor:

@@ -86,13 +86,13 @@ def total(x: tf.Tensor, axes: list[int]) -> tf.Tensor:
     Where one axis of three and more is left, it is made in two stages, rows that lie far apart first: XLA's CPU compiler makes of a one-stage sum a loop over
     single values, of this one a loop over neighbours. A matrix mostly fits into the cache, where that does not matter.
     """
-    kept = [axis for axis in range(x.shape.rank) if axis not in axes]
-    if x.shape.rank < 3 or len(kept) != 1 or kept == [0]:
+    channel_axes = [axis for axis in range(x.shape.rank) if axis not in axes]
+    if x.shape.rank < 3 or len(channel_axes) != 1 or channel_axes == [0]:
         return plain_total(x, axes)
     shape = tf.shape(x)
-    channels, behind = shape[kept[0]], tf.reduce_prod(shape[kept[0] + 1 :])
+    channels, behind = shape[channel_axes[0]], tf.reduce_prod(shape[channel_axes[0] + 1 :])
     rows = tf.reshape(x, [-1, channels * behind])
     whole = tf.shape(rows)[0] // STAGE * STAGE
     staged = tf.reduce_sum(tf.reshape(rows[:whole], [STAGE, whole // STAGE * channels * behind]), 0)
     summed = sum(tf.reduce_sum(tf.reshape(part, [-1, channels, behind]), [0, 2]) for part in (staged, rows[whole:]))
-    return axes_.along(summed, x, kept[0])
+    return axes_.along(summed, x, channel_axes[0])

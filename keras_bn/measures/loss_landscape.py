@@ -97,8 +97,8 @@ def loss_landscape(model: keras.Model, x, y, step_sizes: Sequence[float], sample
     Example:
         >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")])
         >>> model.compile("sgd", "mse")
-        >>> found = loss_landscape(model, np.array([[2.0]]), np.array([[0.0]]), [0.1, 0.2])      # L = 4 w**2 at w = 1, so that its curvature is 8
-        >>> found.loss, found.gradient_norm, found.losses.round(3).tolist(), found.smoothness.round(3).tolist()
+        >>> landscape = loss_landscape(model, np.array([[2.0]]), np.array([[0.0]]), [0.1, 0.2])      # L = 4 w**2 at w = 1, so that its curvature is 8
+        >>> landscape.loss, landscape.gradient_norm, landscape.losses.round(3).tolist(), landscape.smoothness.round(3).tolist()
         (4.0, 8.0, [0.16, 1.44], [8.0, 8.0])
     """
     step_sizes = checked(step_sizes)

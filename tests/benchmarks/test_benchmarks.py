@@ -6,6 +6,7 @@ import pathlib
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -69,10 +70,11 @@ def test_train_step_tells_times_and_overheads_of_every_net(tmp_path):
     output, record = measured("train_step", tmp_path / "train_step.json")
     assert [each["what"] for each in record["comparisons"]] == ["train step", "inference"]
     for each in record["comparisons"]:
-        assert each["milliseconds"].keys() == {"plain", "keras", "keras_bn"}
-        assert each["overhead_percent"].keys() == {"keras", "keras_bn"}
+        normalized = {"keras", "keras_bn", *(["kernel"] if each["what"] == "train step" else [])}
+        assert each["milliseconds"].keys() == {"plain", *normalized}
+        assert each["overhead_percent"].keys() == normalized
         assert f"\n{each['what']}: keras" in output
-        for net in ("plain", "keras", "keras_bn"):
+        for net in ("plain", *normalized):
             assert f"| {each['what']:10} | {net:8} |" in output
 
 
@@ -121,12 +123,12 @@ def test_what_a_contestant_does_is_what_its_mode_says(mode, outputs, shape, axis
     x, dy = layer.arrays(shape, axis)
     ours = BatchNormalization(axis=axis)
     ours.build(shape)
-    found = layer.tensorflow_contestant(ours, mode, tf.constant(x), tf.constant(dy), xla=False)()
-    assert len(found) == outputs
+    results = layer.tensorflow_contestant(ours, mode, tf.constant(x), tf.constant(dy), xla=False)()
+    assert len(results) == outputs
     assert np.any(ours.moving_mean.numpy() != 0) == (mode != "inference")
     if mode == "forward_backward":
-        _, dx, _, dbeta = found
-        others = tuple(place for place in range(len(shape)) if place != range(len(shape))[axis])
+        _, dx, _, dbeta = results
+        others = tuple(dimension for dimension in range(len(shape)) if dimension != range(len(shape))[axis])
         np.testing.assert_allclose(dbeta, dy.sum(others), atol=1e-5)
         np.testing.assert_allclose(np.sum(dx, others), 0, atol=1e-5)  # What shifts a whole channel does not change its outputs.
 
@@ -142,10 +144,21 @@ def test_the_net_of_keras_differs_in_the_class_of_its_layers_only():
     np.testing.assert_allclose(models["keras"](x), models["keras_bn"](x), rtol=1e-3, atol=1e-5)
 
 
-def test_train_step_measures_other_nets_without_a_plain_one(tmp_path):
+def test_train_step_measures_other_nets(tmp_path):
     path = tmp_path / "tabular.json"
     done = run("train_step", "--net=tabular", "--batch_size=8", "--repetitions=2", "--seconds=0", f"--json={path}")
     assert done.returncode == 0, done.stderr
     for comparison in json.loads(path.read_text())["comparisons"]:
-        assert set(comparison["milliseconds"]) == {"keras", "keras_bn"}
-        assert f"{comparison['what']}: time keras/keras_bn" in done.stdout
+        assert set(comparison["milliseconds"]) == {"plain", "keras", "keras_bn"}
+        assert f"; time keras/keras_bn {comparison['ratios']['keras/keras_bn']['median']:.2f} (" in done.stdout
+
+
+def test_the_bare_kernel_trains_as_keras_layer_does():
+    keras.utils.set_random_seed(1)
+    theirs = keras.Sequential([keras.Input((5, 4, 3)), keras.layers.BatchNormalization(momentum=0.7, scale=False)])
+    kernel = networks.exchanged(theirs, keras.layers.BatchNormalization, networks.bare_kernel())
+    x = np.random.default_rng(0).normal(2, 3, (8, 5, 4, 3)).astype("float32")
+    np.testing.assert_allclose(kernel(x, training=True), theirs(x, training=True), rtol=1e-4, atol=1e-5)
+    for one, other in zip(kernel.variables, theirs.variables):
+        # The kernel's variance has the divisor N - 1.
+        np.testing.assert_allclose(one, other, rtol=1.1 / x[..., 0].size)

@@ -37,7 +37,7 @@ def test_each_repetition_times_every_contestant_once_undisturbed_by_the_others(c
     times = timing.interleaved(contestants(clock, calls, slow=3.0, fast=1.0), repetitions=20, budget=1e9, clock=clock)
     assert times == {"slow": pytest.approx([3.0] * 20), "fast": pytest.approx([1.0] * 20)}
     turns = calls[2 * timing.WARM_UP :]
-    orders = {tuple(turns[place : place + 4]) for place in range(0, len(turns), 4)}
+    orders = {tuple(turns[start : start + 4]) for start in range(0, len(turns), 4)}
     assert orders == {("slow", "slow", "fast", "fast"), ("fast", "fast", "slow", "slow")}
 
 
@@ -85,9 +85,9 @@ def test_overheads_are_shares_of_the_plain_time_of_the_same_repetition():
 
 def test_the_interval_of_an_overhead_ratio_holds_it_and_is_not_empty():
     plain, keras, ours = [1.0] * 5, [1.4, 1.45, 1.5, 1.55, 1.6], [1.05, 1.14, 1.1, 1.06, 1.15]
-    found = timing.overhead_ratio(ours, keras, plain)
-    assert found["median"] == pytest.approx(0.2)
-    assert 0.05 / 0.6 < found["lower"] < 0.2 < found["upper"] < 0.15 / 0.4
+    ratio = timing.overhead_ratio(ours, keras, plain)
+    assert ratio["median"] == pytest.approx(0.2)
+    assert 0.05 / 0.6 < ratio["lower"] < 0.2 < ratio["upper"] < 0.15 / 0.4
 
 
 def test_there_is_no_overhead_ratio_to_an_overhead_that_may_be_none():

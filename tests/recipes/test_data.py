@@ -65,10 +65,10 @@ def test_a_constant_channel_becomes_0(tmp_path, rng):
 
 
 def save_images(folder, classes, number, rng):
-    for place, name in enumerate(classes):
+    for label, name in enumerate(classes):
         (folder / name).mkdir(parents=True)
         for index in range(number):
-            keras.utils.save_img(folder / name / f"{index}.png", np.clip(rng.normal(40 + 60 * place, 9, (20, 24, 3)), 0, 255), scale=False)
+            keras.utils.save_img(folder / name / f"{index}.png", np.clip(rng.normal(40 + 60 * label, 9, (20, 24, 3)), 0, 255), scale=False)
 
 
 def test_a_folder_of_images_a_class(tmp_path, rng):
@@ -171,6 +171,12 @@ def test_other_images_are_described_otherwise(tmp_path, rng):
     assert data.load("mnist", tmp_path).described == before
     np.savez(tmp_path / "mnist.npz", **arrays(rng))
     assert data.load("mnist", tmp_path).described != before
+
+
+@pytest.mark.parametrize(("name", "data_dir", "flag"), [("gs://bucket/images", None, "dataset"), ("mnist", "gs://bucket/images", "data_dir")])
+def test_a_folder_on_another_machine_is_refused(name, data_dir, flag):
+    expected = "is not on this machine; expected a local path: mount that storage, or copy what is written afterwards."
+    assert refusal(name, data_dir) == f"--{flag}=gs://bucket/images {expected}"
 
 
 def test_a_data_dir_that_is_not_there_is_refused(tmp_path):

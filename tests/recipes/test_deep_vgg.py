@@ -1,5 +1,6 @@
 """`python -m recipes.deep_vgg` as a user runs it: in a process of its own, that is killed, interrupted, starved of disk, and started again."""
 
+import copy
 import json
 import os
 import pathlib
@@ -8,9 +9,11 @@ import sys
 
 import numpy as np
 import pytest
+from absl import flags
 
 from keras_bn import summaries
-from recipes import commands
+from recipes import commands, deep_vgg
+from recipes.refusal import Refusal
 
 ROOT = pathlib.Path(__file__).parents[2]
 SMALL = ["--contestants=plain,batch_norm", "--depth=11", "--width=0.03", "--batch_size=400", "--epochs=2", "--dropout=0.3", "--measure_every=0"]
@@ -70,18 +73,23 @@ def test_results_have_what_they_promise(whole):
         assert {"contestant", "seed", "depth", "initializer", "learning_rate", "test_accuracy", "best_test_accuracy", "verdict", "seconds"} <= result.keys()
 
 
-@pytest.mark.parametrize(("disaster", "code"), [(KILL, -9), (INTERRUPT, 130), (FULL_DISK, 1)])
-def test_the_same_command_goes_on_behind_a_disaster(disaster, code, whole, tmp_path):
+def test_the_same_command_goes_on_after_every_disaster(whole, tmp_path):
+    """One experiment that meets them all: a full disk, a kill and an interrupt, each where the one before has left it."""
     command = [*SMALL, f"--workdir={tmp_path}"]
-    struck = run(*command, prelude=disaster, check=False)
-    assert struck.returncode == code
     go_on = f"{commands.typed('python')} -m recipes.deep_vgg --flagfile={tmp_path}/flagfile --workdir={tmp_path}"
-    if disaster is INTERRUPT:
-        assert struck.stdout.endswith(f"Interrupted; nothing up to the last finished epoch is lost. Go on with:\n    {go_on}\n")
-        assert struck.stderr == ""
-    if disaster is FULL_DISK:
-        assert struck.stderr == f"error: {tmp_path} could not be read or written ([Errno 27] File too large); make room or mend it, then go on with: {go_on}\n"
-        assert not list(tmp_path.rglob("*.tmp"))
+
+    starved = run(*command, prelude=FULL_DISK, check=False)
+    assert starved.returncode == 1
+    assert starved.stderr == f"error: {tmp_path} could not be read or written ([Errno 27] File too large); make room or mend it, then go on with: {go_on}\n"
+    assert not list(tmp_path.rglob("*.tmp"))
+
+    assert run(*command, prelude=KILL, check=False).returncode == -9
+
+    interrupted = run(*command, prelude=INTERRUPT, check=False)
+    assert interrupted.returncode == 130
+    assert interrupted.stdout.endswith(f"Interrupted; nothing up to the last finished epoch is lost. Go on with:\n    {go_on}\n")
+    assert interrupted.stderr == ""
+
     run(f"--flagfile={tmp_path}/flagfile", f"--workdir={tmp_path}")
     assert results(tmp_path) == results(whole[0])
     for checkpoint in tmp_path.rglob("checkpoint.npz"):
@@ -101,28 +109,48 @@ def test_measuring_changes_no_result_and_is_in_tensorboard(whole, tmp_path):
         records = summaries.read_scalars(tmp_path / "tensorboard" / contestant / "measures-deep")
         assert [record["step"] for record in records] == [0, 4]
         assert {tag.split("/")[0] for record in records for tag in record} == {"step", *measures}
-        assert {f"internal_covariate_shift/cosine/{place:02d}_conv2d" for place in range(1, 9)} < set(records[0])
+        assert {f"internal_covariate_shift/cosine/{number:02d}_conv2d" for number in range(1, 9)} < set(records[0])
+
+
+def conduct(*arguments):
+    """What the command does, in this process."""
+    values = flags.FlagValues()
+    for flag in flags.FLAGS.get_key_flags_for_module(deep_vgg):
+        values[flag.name] = copy.deepcopy(flag)
+    values.unparse_flags()
+    values(["deep_vgg", *arguments])
+    deep_vgg.conduct(values.flag_values_dict(), "")
 
 
 def test_other_flags_are_refused(whole):
-    process = run(*SMALL, "--seeds=1", f"--workdir={whole[0]}", check=False)
-    assert process.returncode == 1
-    expected = f"error: --workdir={whole[0]} was begun with other flags: --seeds (there [0], now [1]); use those again, or name another folder.\n"
-    assert process.stderr == expected
+    expected = f"--workdir={whole[0]} was begun with other flags: --seeds (there [0], now [1]); use those again, or name another folder."
+    with pytest.raises(Refusal) as caught:
+        conduct(*SMALL, "--seeds=1", f"--workdir={whole[0]}")
+    assert str(caught.value) == expected
 
 
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["--dataset=nowhere"], "error: --dataset=nowhere is neither a known name nor a folder; "),
-        (["--contestants=grown", "--depth=11"], "error: --contestants=grown --depth=11 leaves nothing to train; expected a depth above 11 for grown.\n"),
-        (["--batch_size=1438"], "error: --batch_size=1438 is more than the 1437 training images; choose a smaller one.\n"),
+        (["--contestants=grown", "--depth=11"], "--contestants=grown --depth=11 leaves nothing to train; expected a depth above 11 for grown."),
+        (["--batch_size=1438"], "--batch_size=1438 is more than the 1437 training images; choose a smaller one."),
+        (
+            ["--workdir=gs://bucket/run"],
+            "--workdir=gs://bucket/run is not on this machine; expected a local path: mount that storage, or copy what is written afterwards.",
+        ),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_line(arguments, complaint, tmp_path):
-    process = run(*arguments, f"--workdir={tmp_path / 'new'}", check=False)
+def test_what_cannot_be_done_is_refused(arguments, complaint, tmp_path):
+    with pytest.raises(Refusal) as caught:
+        conduct(f"--workdir={tmp_path / 'new'}", *arguments)
+    assert str(caught.value) == complaint
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_refusal_is_one_line_of_the_terminal(tmp_path):
+    process = run("--dataset=nowhere", f"--workdir={tmp_path / 'new'}", check=False)
     assert process.returncode == 1
-    assert process.stderr.startswith(complaint)
+    assert process.stderr.startswith("error: --dataset=nowhere is neither a known name nor a folder; ")
     assert process.stderr.count("\n") == 1
     assert not (tmp_path / "new").exists()
 

@@ -4,6 +4,7 @@ import json
 import os
 import statistics
 
+import keras
 import numpy as np
 import pytest
 
@@ -54,6 +55,22 @@ def test_what_a_run_leaves(runs, dataset, settings, tmp_path):
     assert results[0]["seconds"] == pytest.approx(sum(record["seconds"] for record in curves[0]), abs=0.06)
     assert {path.name for path in (tmp_path / "tensorboard" / name).iterdir()} >= {"train", "validation"}
     assert {path.name for path in tmp_path.iterdir()} == {"config.json", "flagfile", "lock", "results.json", "runs", "tensorboard"}
+
+
+def test_the_best_accuracy_is_of_the_last_phase(runs, dataset, settings, tmp_path, monkeypatch):
+    accuracies = {"shallow": [0.5, 0.9], "deep": [0.7, 0.6]}
+    records = [{"phase": phase, "test_accuracy": value, "loss": 1.0, "step": 9, "seconds": 2.0} for phase, values in accuracies.items() for value in values]
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+    monkeypatch.setattr(experiment.training, "train", lambda *arguments, **named: (records, model))
+    [grown] = runs(["grown"], depth=13)
+    result, _ = experiment._train(grown, dataset, settings, tmp_path, tmp_path / "tensorboard", None)
+    assert {name: result[name] for name in ("test_accuracy", "best_test_accuracy", "steps", "seconds", "parameters")} == {
+        "test_accuracy": 0.6,
+        "best_test_accuracy": 0.7,
+        "steps": 9,
+        "seconds": 8.0,
+        "parameters": 9,
+    }
 
 
 def test_names_say_what_differs():

@@ -60,12 +60,12 @@ def test_a_bad_value_is_refused(argument, complaint):
 
 
 def test_what_a_flagfile_says_is_what_was_given(tmp_path):
-    own = [flags.FLAGS[name] for name in ("seeds", "learning_rates", "depth", "initializers", "contestants", "width", "jit_compile")]
+    own_flags = [flags.FLAGS[name] for name in ("seeds", "learning_rates", "depth", "initializers", "contestants", "width", "jit_compile")]
     parse("--seeds=0,3", "--learning_rates=0.01,1", "--depth=11", "--initializers=normal_0.1", "--contestants=grown", "--width=0.5", "--jit_compile")
-    given = {flag.name: flag.value for flag in own}
-    (tmp_path / "flagfile").write_text("".join(f"{flag.serialize()}\n" for flag in own))
+    given = {flag.name: flag.value for flag in own_flags}
+    (tmp_path / "flagfile").write_text("".join(f"{flag.serialize()}\n" for flag in own_flags))
     parse("--seeds=9", f"--flagfile={tmp_path / 'flagfile'}")
-    assert {flag.name: flag.value for flag in own} == given
+    assert {flag.name: flag.value for flag in own_flags} == given
 
 
 def run(code):
@@ -89,5 +89,5 @@ def test_help_shows_every_flag_and_imports_nothing_heavy():
 
 
 def test_shared_flags_have_help():
-    own = flags.FLAGS.flags_by_module_dict()[shared_flags.__name__]
-    assert all(flag.help for flag in own)
+    own_flags = flags.FLAGS.flags_by_module_dict()[shared_flags.__name__]
+    assert all(flag.help for flag in own_flags)

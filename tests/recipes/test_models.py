@@ -40,9 +40,9 @@ def test_batch_norm_stands_between_each_convolution_without_bias_and_its_relu():
     names = [layer.name for layer in model.layers]
     for convolution in convolutions:
         assert not convolution.use_bias
-        place = names.index(convolution.name)
-        assert isinstance(model.layers[place + 1], keras_bn.BatchNormalization)
-        assert isinstance(model.layers[place + 2], keras.layers.ReLU)
+        convolution_index = names.index(convolution.name)
+        assert isinstance(model.layers[convolution_index + 1], keras_bn.BatchNormalization)
+        assert isinstance(model.layers[convolution_index + 2], keras.layers.ReLU)
 
 
 def test_auxiliary_classifiers_share_the_net_and_are_not_in_it():

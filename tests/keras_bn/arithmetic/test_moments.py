@@ -11,7 +11,7 @@ from keras_bn import functional
 @pytest.fixture
 def parts(rng):
     """Five parts of unequal size, the third without any value, as arrays and as Moments."""
-    arrays = [rng.normal(5 * place, 1 + place, (size, 4)) for place, size in enumerate([7, 1, 0, 30, 12])]
+    arrays = [rng.normal(5 * index, 1 + index, (size, 4)) for index, size in enumerate([7, 1, 0, 30, 12])]
     each = [reference.moments(array) if len(array) else (np.zeros(4), np.zeros(4)) for array in arrays]
     counts, means, variances = [len(array) for array in arrays], [mean for mean, _ in each], [variance for _, variance in each]
     return arrays, functional.Moments(*(tf.constant(np.array(value), tf.float32) for value in (counts, means, variances)))
@@ -54,8 +54,8 @@ def test_averaged_moments_leave_out_what_differs_between_the_parts(parts, execut
 def test_sample_variance_has_divisor_one_less(parts, execution):
     arrays, moments = parts
     got = execution(functional.sample_variance)(moments)
-    for place in (0, 3, 4):
-        np.testing.assert_allclose(got[place], np.var(arrays[place], axis=0, ddof=1), rtol=1e-5)
+    for index in (0, 3, 4):
+        np.testing.assert_allclose(got[index], np.var(arrays[index], axis=0, ddof=1), rtol=1e-5)
     np.testing.assert_array_equal(got[1], np.zeros(4))  # One value: no variance, and no division by 0.
     whole = functional.moments(tf.constant(arrays[3], tf.float32))
     np.testing.assert_allclose(functional.sample_variance(whole), np.var(arrays[3], axis=0, ddof=1), rtol=1e-5)

@@ -70,8 +70,8 @@ def put_back(model, snapshots, step, after=False):
 
 def test_internal_covariate_shift_is_of_the_step_s_own_batch_and_update(followed):
     model, snapshots, (instrument, *_) = followed
-    for place, record in enumerate(instrument.history):
-        step = 2 * place
+    for index, record in enumerate(instrument.history):
+        step = 2 * index
         x, y, sample_weight = batch_of(step)
         shifts = measures.internal_covariate_shift(model, snapshots.before[step], snapshots.after[step], x, y, sample_weight)
         assert shifts[1].l2 > 0
@@ -80,22 +80,22 @@ def test_internal_covariate_shift_is_of_the_step_s_own_batch_and_update(followed
 
 def test_loss_landscape_is_of_the_step_s_own_batch(followed):
     model, snapshots, (_, _, instrument, _) = followed
-    for place, record in enumerate(instrument.history):
-        step = 2 * place
+    for index, record in enumerate(instrument.history):
+        step = 2 * index
         x, y, sample_weight = batch_of(step)
         put_back(model, snapshots, step)
-        found = measures.loss_landscape(model, x, y, [0.05, 0.1, 0.2, 0.4], sample_weight)
+        landscape = measures.loss_landscape(model, x, y, [0.05, 0.1, 0.2, 0.4], sample_weight)
         expected = {
-            "loss": found.loss,
-            "loss_min": found.losses.min(),
-            "loss_max": found.losses.max(),
-            "gradient_norm": found.gradient_norm,
-            "gradient_change_min": found.gradient_changes.min(),
-            "gradient_change_median": np.median(found.gradient_changes),
-            "gradient_change_max": found.gradient_changes.max(),
-            "effective_smoothness": found.smoothness.max(),
-            "grid_limit": 1 / found.step_sizes[found.smoothness.argmax()],
-            **dict(zip(("smoothness/01_0.5lr", "smoothness/02_1lr", "smoothness/03_2lr", "smoothness/04_4lr"), found.smoothness)),
+            "loss": landscape.loss,
+            "loss_min": landscape.losses.min(),
+            "loss_max": landscape.losses.max(),
+            "gradient_norm": landscape.gradient_norm,
+            "gradient_change_min": landscape.gradient_changes.min(),
+            "gradient_change_median": np.median(landscape.gradient_changes),
+            "gradient_change_max": landscape.gradient_changes.max(),
+            "effective_smoothness": landscape.smoothness.max(),
+            "grid_limit": 1 / landscape.step_sizes[landscape.smoothness.argmax()],
+            **dict(zip(("smoothness/01_0.5lr", "smoothness/02_1lr", "smoothness/03_2lr", "smoothness/04_4lr"), landscape.smoothness)),
         }
         assert_close(record, step, {f"loss_landscape/{tag}": value for tag, value in expected.items()})
 
@@ -115,8 +115,8 @@ def test_dropout_masks_are_those_of_the_step():
 def test_activation_statistics_are_of_the_weights_before_and_their_change_by_the_update(followed):
     model, snapshots, (*_, instrument) = followed
     x, y = trainings.X[:10], trainings.Y[:10]
-    for place, record in enumerate(instrument.history):
-        step = 2 * place
+    for index, record in enumerate(instrument.history):
+        step = 2 * index
         put_back(model, snapshots, step)
         now = measures.activation_statistics(model, x, y)
         put_back(model, snapshots, step, after=True)

@@ -25,8 +25,8 @@ class Batches(keras.utils.PyDataset):
     def __len__(self):
         return -(-len(X) // BATCH)
 
-    def __getitem__(self, place):
-        part = slice(place * BATCH, (place + 1) * BATCH)
+    def __getitem__(self, index):
+        part = slice(index * BATCH, (index + 1) * BATCH)
         return X[part], Y[part], WEIGHTS[part]
 
 

@@ -40,8 +40,8 @@ def test_onnx(rank, training, inputs, rng, tmp_path):
     path = str(tmp_path / "model.onnx")
     model.export(path, format="onnx", verbose=False)
     session = onnxruntime.InferenceSession(path)
-    [found] = session.run(None, {session.get_inputs()[0].name: x})
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    [exported] = session.run(None, {session.get_inputs()[0].name: x})
+    np.testing.assert_allclose(exported, expected, rtol=1e-4, atol=1e-5)
     # The process and the model are as before.
     np.testing.assert_allclose(model(x), expected, rtol=1e-4, atol=1e-5)
     model.predict(x, verbose=0)

@@ -17,11 +17,11 @@ def test_without_momentum_they_are_the_average_of_all_batches(inputs, rng, execu
     layer = keras_bn.BatchNormalization(momentum=None)
     layer.build((None, 5, 4))
     train = execution(lambda x: layer(x, training=True))
-    seen = batches(inputs, rng)
-    for x in seen:
+    trained_on = batches(inputs, rng)
+    for x in trained_on:
         train(tf.constant(x))
-    np.testing.assert_allclose(layer.moving_mean, np.mean([reference.moments(x)[0] for x in seen], axis=0), rtol=1e-5)
-    np.testing.assert_allclose(layer.moving_variance, np.mean([reference.moments(x)[1] for x in seen], axis=0), rtol=1e-5)
+    np.testing.assert_allclose(layer.moving_mean, np.mean([reference.moments(x)[0] for x in trained_on], axis=0), rtol=1e-5)
+    np.testing.assert_allclose(layer.moving_variance, np.mean([reference.moments(x)[1] for x in trained_on], axis=0), rtol=1e-5)
     assert layer.batches.numpy() == 3
     layer(tf.zeros([0, 5, 4]), training=True)
     assert layer.batches.numpy() == 3

@@ -173,11 +173,11 @@ def test_noise_in_inference_if_asked_for(inputs):
 
 
 def test_training_may_be_a_tensor(inputs):
-    asked, told, x = built((16, 5)), built((16, 5)), tf.constant(inputs((16, 5)))
-    ask = tf.function(lambda x, training: asked(x, training=training))
-    np.testing.assert_allclose(ask(x, tf.constant(False)), expected_activations(told, x.numpy(), training=False), rtol=2e-5, atol=2e-5)
-    np.testing.assert_allclose(ask(x, tf.constant(True)), told(x, training=True), rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(asked.moving_variance, told.moving_variance, rtol=1e-6)
+    tensor_decided, python_decided, x = built((16, 5)), built((16, 5)), tf.constant(inputs((16, 5)))
+    ask = tf.function(lambda x, training: tensor_decided(x, training=training))
+    np.testing.assert_allclose(ask(x, tf.constant(False)), expected_activations(python_decided, x.numpy(), training=False), rtol=2e-5, atol=2e-5)
+    np.testing.assert_allclose(ask(x, tf.constant(True)), python_decided(x, training=True), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(tensor_decided.moving_variance, python_decided.moving_variance, rtol=1e-6)
 
 
 def test_the_same_seed_gives_the_same_noise(inputs):

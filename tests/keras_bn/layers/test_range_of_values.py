@@ -33,11 +33,11 @@ def gradients(layer, x, execution):
 def test_half_precision_differences_beyond_its_range(kind, dtype, width, execution):
     x = np.full((1001, width), 30000.0)
     x[-1] = -40000
-    y, found = gradients(kind(dtype=dtype), tf.constant(x, tf.float16), execution)
+    y, derivatives = gradients(kind(dtype=dtype), tf.constant(x, tf.float16), execution)
     measure = reference.moments(x)[1] if kind is keras_bn.BatchNormalization else reference.lp_measure(x, 1) ** 2
     expected = reference.batch_norm_inference(x, 1, 0, x.mean(0), measure, -1, 1e-3)
     np.testing.assert_allclose(y, expected, rtol=2e-3)  # Half precision's step.
-    assert all(np.isfinite(value).all() for value in found)
+    assert all(np.isfinite(value).all() for value in derivatives)
 
 
 @pytest.mark.parametrize(
@@ -57,8 +57,8 @@ def test_finite_values_whose_squares_are_not_give_no_nan(shape, size, arguments,
     layer = keras_bn.BatchNormalization(**arguments)
     x = tf.constant(rng.normal(size=shape) * size, tf.float32)
     for _ in range(2):
-        y, found = gradients(layer, x, execution)
-        assert not any(np.isnan(value).any() for value in [y, *found, *layer.non_trainable_variables])
+        y, derivatives = gradients(layer, x, execution)
+        assert not any(np.isnan(value).any() for value in [y, *derivatives, *layer.non_trainable_variables])
         if "renorm" not in arguments:
             np.testing.assert_array_equal(y, np.zeros(shape))  # The variance is infinite.
 
@@ -91,7 +91,7 @@ def test_every_option_under_every_policy(kind, arguments, dtype, inputs):
         pytest.skip("this Keras has no renorm")
     layer = kind(dtype=dtype, **arguments)
     x = tf.constant(inputs((8, 3)), layer.compute_dtype)
-    y, found = gradients(layer, x, tf.function)
-    assert (y.dtype, found[0].dtype) == (layer.compute_dtype, layer.compute_dtype)
-    assert all(np.isfinite(tf.cast(value, tf.float32)).all() for value in [y, *found])
+    y, derivatives = gradients(layer, x, tf.function)
+    assert (y.dtype, derivatives[0].dtype) == (layer.compute_dtype, layer.compute_dtype)
+    assert all(np.isfinite(tf.cast(value, tf.float32)).all() for value in [y, *derivatives])
     assert layer(x, training=False).dtype == layer.compute_dtype

@@ -45,7 +45,7 @@ def trained(strategy, layer, xs, dys, masks=None):
 
 
 def data(inputs, rng, axis, shape, sizes):
-    xs = [inputs((size, *shape), axis) + 3 * place for place, size in enumerate(sizes)]
+    xs = [inputs((size, *shape), axis) + 3 * index for index, size in enumerate(sizes)]
     return [x.astype("float32") for x in xs], [rng.normal(0.5, 1, x.shape).astype("float32") for x in xs]
 
 
@@ -70,17 +70,20 @@ def test_synchronized_statistics_are_those_of_the_whole_batch(axis, shape, sizes
 
 @pytest.mark.parametrize("decision", [True, False])
 def test_synchronized_when_a_tensor_decides(decision, strategy, inputs, rng):
-    told, asked = (built(strategy, -1, (5, 4), synchronized=True) for _ in range(2))
+    python_decided, tensor_decided = (built(strategy, -1, (5, 4), synchronized=True) for _ in range(2))
     xs, _ = data(inputs, rng, -1, (5, 4), (6, 3))
 
     @tf.function
     def outputs(layer, training, xs):
         return strategy.run(lambda x: layer(x, training=training), args=(xs,))
 
-    pairs = [strategy.experimental_local_results(outputs(*each, per_replica(strategy, xs))) for each in ((told, decision), (asked, tf.constant(decision)))]
+    pairs = [
+        strategy.experimental_local_results(outputs(*each, per_replica(strategy, xs)))
+        for each in ((python_decided, decision), (tensor_decided, tf.constant(decision)))
+    ]
     for one, other in zip(*pairs):
         np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)
-    for one, other in zip(told.variables, asked.variables):
+    for one, other in zip(python_decided.variables, tensor_decided.variables):
         np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-6)
 
 

@@ -82,9 +82,9 @@ def test_gradients_without_tapes(layer, problem, rng):
         gradient = tf.gradients(loss, x)[0]
         return tf.gradients(gradient, x, direction)[0]
 
-    found = product(x, w, tf.constant(direction, tf.float32))
+    got = product(x, w, tf.constant(direction, tf.float32))
     along = expected @ direction.reshape(-1)
-    np.testing.assert_allclose(np.reshape(found, -1), along, rtol=1e-4, atol=1e-4 * np.abs(along).max())
+    np.testing.assert_allclose(np.reshape(got, -1), along, rtol=1e-4, atol=1e-4 * np.abs(along).max())
 
 
 @pytest.mark.parametrize("wrap", [lambda function: function, tf.function], ids=["eager", "function"])

@@ -17,9 +17,9 @@ def dense_oracle(weights, x, y, decay=0.0):
     return np.mean((h @ weights[6] + weights[7] - y) ** 2) + decay * sum((kernel**2).sum() for kernel in kernels)
 
 
-def gradient_to(place, loss, weights, earlier):
-    """Of a NumPy loss to the weight at that place, by central differences; those in front of it are `earlier`."""
-    return reference.numerical_gradient(lambda value: loss([*earlier[:place], value, *weights[place + 1 :]]), weights[place])
+def gradient_to(index, loss, weights, earlier):
+    """Of a NumPy loss to the weight at that index, by central differences; those in front of it are `earlier`."""
+    return reference.numerical_gradient(lambda value: loss([*earlier[:index], value, *weights[index + 1 :]]), weights[index])
 
 
 def layers_of(decay=0.0):
@@ -77,7 +77,7 @@ def prepared(kind, rng, inputs, decay=0.0):
     model.build((None, 5))
     model(x)
     computing = [variable for layer in layers for variable in layer.trainable_variables]
-    order = [next(place for place, own in enumerate(model.trainable_variables) if own is variable) for variable in computing]
+    order = [next(index for index, candidate in enumerate(model.trainable_variables) if candidate is variable) for variable in computing]
     before = [rng.normal(0.5, 0.7, variable.shape) for variable in model.trainable_variables]
     for variable, value in zip(model.trainable_variables, before):
         variable.assign(value)

@@ -13,7 +13,7 @@ from keras_bn.measures import activation_statistics, activations
 
 def test_equals_numpy(kind, inputs, rng):
     model, x, y, weights, _, order = prepared(kind, rng, inputs)
-    weights = [weights[place].astype("float32").astype("float64") for place in order]
+    weights = [weights[number].astype("float32").astype("float64") for number in order]
 
     def second(z2):
         return np.mean((np.tanh(reference.batch_norm_training(z2, *weights[4:6], -1, EPSILON)) @ weights[6] + weights[7] - y) ** 2)
@@ -27,9 +27,11 @@ def test_equals_numpy(kind, inputs, rng):
     y2 = reference.batch_norm_training(z2, *weights[4:6], -1, EPSILON)
     norms = [np.linalg.norm(reference.numerical_gradient(loss, z)) for loss, z in ((first, z1), (second, z2))]
 
-    found = activation_statistics(model, x, y)
-    assert [each.layer for each in found] == [f"{place}_batch_normalization" for place in (("02", "01") if kind is KINDS["subclassed"] else ("01", "02"))]
-    for each, values, outputs, norm in zip(found, (z1, z2), (y1, y2), norms):
+    statistics = activation_statistics(model, x, y)
+    assert [each.layer for each in statistics] == [
+        f"{number}_batch_normalization" for number in (("02", "01") if kind is KINDS["subclassed"] else ("01", "02"))
+    ]
+    for each, values, outputs, norm in zip(statistics, (z1, z2), (y1, y2), norms):
         for distribution, expected in ((each.inputs, values), (each.outputs, outputs)):
             np.testing.assert_allclose(distribution.mean, expected.mean(0), rtol=1e-5, atol=1e-5)
             np.testing.assert_allclose(distribution.variance, expected.var(0), rtol=1e-5, atol=1e-5)
@@ -38,8 +40,8 @@ def test_equals_numpy(kind, inputs, rng):
         assert each.saturated == pytest.approx(np.mean(np.abs(np.tanh(outputs)) > 0.98))
         assert each.dead is None
         np.testing.assert_allclose(each.gradient_norm, norm, rtol=1e-4)
-    np.testing.assert_allclose(found[0].gradient_ratio, (norms[0] / norms[1]) ** 2, rtol=1e-4)
-    assert found[1].gradient_ratio is None
+    np.testing.assert_allclose(statistics[0].gradient_ratio, (norms[0] / norms[1]) ** 2, rtol=1e-4)
+    assert statistics[1].gradient_ratio is None
     assert [each.gradient_norm for each in activation_statistics(model, x)] == [None, None]
 
 
@@ -61,18 +63,18 @@ def test_dead_channels_and_saturated_values(axis, inputs):
 def test_many_values_are_sampled_with_all_channels(rng):
     x = (rng.normal(size=(70, 40, 64)) * np.arange(1, 65)).astype("float32")
     model = keras.Sequential([keras.Input((40, 64)), keras_bn.BatchNormalization()])
-    [found] = activation_statistics(model, x)
-    assert activations.SAMPLE / 2 < found.inputs.sample.size <= activations.SAMPLE
-    np.testing.assert_allclose(found.inputs.sample.reshape(-1, 64).std(0), np.arange(1, 65), rtol=0.15)
-    np.testing.assert_allclose(found.inputs.percentiles, np.percentile(x, [15, 50, 85]), rtol=0.02, atol=0.5)
+    [statistics] = activation_statistics(model, x)
+    assert activations.SAMPLE / 2 < statistics.inputs.sample.size <= activations.SAMPLE
+    np.testing.assert_allclose(statistics.inputs.sample.reshape(-1, 64).std(0), np.arange(1, 65), rtol=0.15)
+    np.testing.assert_allclose(statistics.inputs.percentiles, np.percentile(x, [15, 50, 85]), rtol=0.02, atol=0.5)
 
 
 def test_what_is_sampled_of_images_does_not_depend_on_where_it_stands():
     """Of so many values in rows of so many pixels, equal distances would hit the first column only."""
     x = np.broadcast_to(np.arange(32.0).reshape(32, 1), (128, 32, 32, 16)).astype("float32")
-    [found] = activation_statistics(keras.Sequential([keras.Input((32, 32, 16)), keras_bn.BatchNormalization()]), x)
-    assert found.inputs.sample.size == activations.SAMPLE
-    np.testing.assert_allclose(found.inputs.percentiles, np.percentile(x, [15, 50, 85]), atol=1)
+    [statistics] = activation_statistics(keras.Sequential([keras.Input((32, 32, 16)), keras_bn.BatchNormalization()]), x)
+    assert statistics.inputs.sample.size == activations.SAMPLE
+    np.testing.assert_allclose(statistics.inputs.percentiles, np.percentile(x, [15, 50, 85]), atol=1)
 
 
 def test_gradients_of_a_relu_net_grow_as_mean_field_theory_says(rng):
@@ -84,8 +86,8 @@ def test_gradients_of_a_relu_net_grow_as_mean_field_theory_says(rng):
         model.add(keras.layers.ReLU())
     model.add(keras.layers.Dense(1))
     model.compile("sgd", "mse")
-    found = activation_statistics(model, rng.normal(size=(256, 512)), rng.normal(size=(256, 1)))
-    ratios = [each.gradient_ratio for each in found[1:-1]]
+    statistics = activation_statistics(model, rng.normal(size=(256, 512)), rng.normal(size=(256, 1)))
+    ratios = [each.gradient_ratio for each in statistics[1:-1]]
     np.testing.assert_allclose(np.exp(np.mean(np.log(ratios))), 1.473, rtol=0.02)
 
 
@@ -106,17 +108,17 @@ def test_masked_positions_count_in_nothing(gamma, beta, activation, quantity, sh
     model = keras.Sequential([keras.Input((10, 2)), keras.layers.Masking(), layer, activation()])
     layer.gamma.assign([gamma] * 2)
     layer.beta.assign([beta] * 2)
-    [found] = activation_statistics(model, one_real_step_a_row())
+    [statistics] = activation_statistics(model, one_real_step_a_row())
     values = np.repeat(np.arange(1.0, 9), 2)
-    np.testing.assert_allclose(found.inputs.percentiles, [2, 4.5, 7])
-    np.testing.assert_array_equal(np.sort(found.inputs.sample), values)
-    np.testing.assert_allclose(found.inputs.mean, [4.5, 4.5])
+    np.testing.assert_allclose(statistics.inputs.percentiles, [2, 4.5, 7])
+    np.testing.assert_array_equal(np.sort(statistics.inputs.sample), values)
+    np.testing.assert_allclose(statistics.inputs.mean, [4.5, 4.5])
     outputs = gamma * (values - values.mean()) / np.sqrt(values.var() + 1e-3) + beta
-    np.testing.assert_allclose(np.sort(found.outputs.sample), np.sort(outputs), rtol=1e-5)
+    np.testing.assert_allclose(np.sort(statistics.outputs.sample), np.sort(outputs), rtol=1e-5)
     if quantity == "saturated":
         share = np.mean(np.abs(np.tanh(outputs)) > 0.98)
         assert share == 0.75
-    assert getattr(found, quantity) == share
+    assert getattr(statistics, quantity) == share
 
 
 @pytest.mark.parametrize("axis", [1, -1])
@@ -133,25 +135,25 @@ def test_a_mask_of_each_position_is_read_along_the_axis(axis, rng):
             return tf.constant(mask)
 
     layer = keras_bn.BatchNormalization(axis=axis)
-    [found] = activation_statistics(keras.Sequential([keras.Input((4, 4)), Masked(), layer]), x)
+    [statistics] = activation_statistics(keras.Sequential([keras.Input((4, 4)), Masked(), layer]), x)
     rows = np.moveaxis(x, axis, -1)[mask]
-    np.testing.assert_array_equal(np.sort(found.inputs.sample), np.sort(rows.reshape(-1)))
-    np.testing.assert_allclose(found.inputs.mean, rows.mean(0), rtol=1e-5)
+    np.testing.assert_array_equal(np.sort(statistics.inputs.sample), np.sort(rows.reshape(-1)))
+    np.testing.assert_allclose(statistics.inputs.mean, rows.mean(0), rtol=1e-5)
 
 
 def test_a_batch_of_padding_only_has_no_percentiles():
     model = keras.Sequential([keras.Input((3, 2)), keras.layers.Masking(), keras_bn.BatchNormalization()])
-    [found] = activation_statistics(model, np.zeros((4, 3, 2), "float32"))
-    assert found.inputs.sample.size == 0
-    assert np.isnan(found.inputs.percentiles).all()
+    [statistics] = activation_statistics(model, np.zeros((4, 3, 2), "float32"))
+    assert statistics.inputs.sample.size == 0
+    assert np.isnan(statistics.inputs.percentiles).all()
 
 
 def test_means_are_those_of_the_inputs_not_rounded_to_float32(rng):
     x = (rng.normal(size=(1000, 3)) * [0.1, 1, 2] - 1e4).astype("float32")
-    [found] = activation_statistics(keras.Sequential([keras.Input((3,)), keras_bn.BatchNormalization()]), x)
+    [statistics] = activation_statistics(keras.Sequential([keras.Input((3,)), keras_bn.BatchNormalization()]), x)
     mean, variance = reference.moments(x)
-    np.testing.assert_allclose(found.inputs.mean, mean, rtol=0, atol=1e-6)
-    np.testing.assert_allclose(found.inputs.variance, variance, rtol=1e-6)
+    np.testing.assert_allclose(statistics.inputs.mean, mean, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(statistics.inputs.variance, variance, rtol=1e-6)
 
 
 def test_an_activation_is_known_by_what_it_is_not_by_its_name(inputs):
@@ -159,8 +161,8 @@ def test_an_activation_is_known_by_what_it_is_not_by_its_name(inputs):
         return 5 + 0 * x
 
     def result(activation):
-        [found] = activation_statistics(keras.Sequential([keras.Input((4,)), keras_bn.BatchNormalization(), activation]), inputs((8, 4)))
-        return found.saturated, found.dead
+        [statistics] = activation_statistics(keras.Sequential([keras.Input((4,)), keras_bn.BatchNormalization(), activation]), inputs((8, 4)))
+        return statistics.saturated, statistics.dead
 
     class Rectifier(keras.layers.ReLU):
         pass

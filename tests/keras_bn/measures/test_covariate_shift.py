@@ -15,19 +15,19 @@ from keras_bn.measures import covariate_shift, internal_covariate_shift
 
 def shift_by_the_definition(loss, weights, after, kernels):
     """(l2, relative, cosine) of each of the `kernels`, places in `weights` in the order of computing, by central differences of a NumPy loss."""
-    found = []
-    for place in kernels:
-        one, other = (gradient_to(place, loss, weights, earlier) for earlier in (weights, after))
+    shifts = []
+    for kernel in kernels:
+        one, other = (gradient_to(kernel, loss, weights, earlier) for earlier in (weights, after))
         l2 = np.linalg.norm(one - other)
-        found.append((l2, l2 / np.linalg.norm(one), (one * other).sum() / np.linalg.norm(one) / np.linalg.norm(other)))
-    return found
+        shifts.append((l2, l2 / np.linalg.norm(one), (one * other).sum() / np.linalg.norm(one) / np.linalg.norm(other)))
+    return shifts
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.05])
 def test_equals_the_definition(kind, decay, inputs, rng):
     model, x, y, before, after, order = prepared(kind, rng, inputs, decay)
     got = internal_covariate_shift(model, [value.astype("float32") for value in before], [value.astype("float32") for value in after], x, y)
-    sorted_before, sorted_after = ([values[place] for place in order] for values in (before, after))
+    sorted_before, sorted_after = ([values[kernel] for kernel in order] for values in (before, after))
     expected = shift_by_the_definition(lambda weights: dense_oracle(weights, x.astype("float64"), y, decay), sorted_before, sorted_after, (0, 3, 6))
     assert [shift.layer for shift in got] == ["01_dense", "02_dense", "03_dense"]
     np.testing.assert_allclose([shift[1:] for shift in got], expected, rtol=2e-4, atol=2e-5)

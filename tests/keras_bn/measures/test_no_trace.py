@@ -82,6 +82,6 @@ def test_the_same_numbers_again(name, trained):
 
 def test_a_call_that_is_not_its_class_s_stays(trained):
     model, x, y = trained
-    own = model.layers[0].call = model.layers[0].call
+    bound = model.layers[0].call = model.layers[0].call
     MEASURES["activation_statistics"](model, x, y)
-    assert vars(model.layers[0])["call"] is own
+    assert vars(model.layers[0])["call"] is bound

@@ -52,7 +52,7 @@ def test_equals_numpy(kind, data, inputs, rng):
     for layer in normalisers:
         layer.moving_mean.assign(rng.normal(size=layer.moving_mean.shape))
         layer.moving_variance.assign(rng.uniform(0.5, 4, layer.moving_variance.shape))
-    weights = [weights[place].astype("float32").astype("float64") for place in order]
+    weights = [weights[index].astype("float32").astype("float64") for index in order]
     if kind is KINDS["subclassed"]:
         normalisers.reverse()  # It holds them in the other order.
     z1 = x.astype("float64") @ weights[0]

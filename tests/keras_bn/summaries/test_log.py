@@ -105,27 +105,27 @@ def test_a_tensorboard_server_shows_all_of_it(logged, load_fast):
     ]
     with subprocess.Popen([*command, "--load_fast", load_fast], stderr=subprocess.PIPE, text=True) as server:
         try:
-            address = next(found[0] for line in server.stderr if (found := re.search(r"http://127\.0\.0\.1:\d+/", line)))
+            address = next(match[0] for line in server.stderr if (match := re.search(r"http://127\.0\.0\.1:\d+/", line)))
 
-            def asked(path, body=None):
+            def answer(path, body=None):
                 request = urllib.request.Request(f"{address}data/{path}", data=body, headers={"Content-Type": "application/json"})
-                with urllib.request.urlopen(request, timeout=60) as answer:
-                    return json.load(answer)
+                with urllib.request.urlopen(request, timeout=60) as response:
+                    return json.load(response)
 
             tag = "variance_shift/ratio/01_batch_normalization"
-            shown = next(found for _ in range(1000) if (found := asked("plugin/scalars/tags")))  # One of them loads while it answers.
+            shown = next(match for _ in range(1000) if (match := answer("plugin/scalars/tags")))  # One of them loads while it answers.
             assert "its own name" in shown["run"][tag]["description"]
-            points = asked(f"plugin/scalars/scalars?run=run&tag={urllib.parse.quote(tag)}")
+            points = answer(f"plugin/scalars/scalars?run=run&tag={urllib.parse.quote(tag)}")
             assert [(step, value) for _, step, value in points] == [(record["step"], record[tag]) for record in RECORDS]
-            categories = asked("plugin/custom_scalars/layout")["category"]
+            categories = answer("plugin/custom_scalars/layout")["category"]
             assert [category["title"] for category in categories] == ["variance shift", "loss landscape"]
             band = next(chart["margin"]["series"][0] for chart in categories[1]["chart"] if "margin" in chart)
             assert band == {"value": "loss_landscape/loss", "lower": "loss_landscape/loss_min", "upper": "loss_landscape/loss_max"}
             lines = categories[0]["chart"][0]["multiline"]["tag"]
             assert [bool(re.match(pattern, tag)) for pattern in lines] == [True]
-            assert set(asked("plugin/images/tags")["run"]) == {"variance_shift/ratio"}
-            assert set(asked("plugin/histograms/tags")["run"]) == {"variance_shift/inputs"}
-            groups = asked("plugin/hparams/session_groups", json.dumps({"allowedStatuses": ["STATUS_UNKNOWN", "STATUS_RUNNING"], "sliceSize": 10}).encode())
+            assert set(answer("plugin/images/tags")["run"]) == {"variance_shift/ratio"}
+            assert set(answer("plugin/histograms/tags")["run"]) == {"variance_shift/inputs"}
+            groups = answer("plugin/hparams/session_groups", json.dumps({"allowedStatuses": ["STATUS_UNKNOWN", "STATUS_RUNNING"], "sliceSize": 10}).encode())
             assert groups["sessionGroups"][0]["hparams"] == {"learning_rate": 0.5}
         finally:
             server.kill()
