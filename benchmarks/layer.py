@@ -3,13 +3,16 @@
 Measures keras_bn.BatchNormalization, keras.layers.BatchNormalization and, where torch is installed and TensorFlow computes on CPUs, torch.nn.BatchNorm2d, in
 turns in one process. A row is a shape and a mode; ratios are of the same repetition, shown as median (lower to upper quartile).
 
-    python -m benchmarks.layer                                           all, half an hour at most on 2 cores
+    python -m benchmarks.layer                                           all, an hour at most on 2 cores
     python -m benchmarks.layer --dtypes=float32 --compile=graph          the most usual
     python -m benchmarks.layer --shapes=64x32x32x64,64x64x32x32@1 --modes=forward_backward --repetitions=200
 
 Modes: `forward` is the call in training with its assignment of the moving statistics; `forward_backward` the same and the gradients to the inputs, gamma and
 beta for a given one to the outputs; `inference` the call with the moving statistics. All outputs are returned, and one value of them is read by the host.
 Half precision is Keras's mixed policy: inputs and outputs are half, weights and statistics float32.
+
+`--compile`: `graph` is a tf.function for inputs whose shape is known, `unknown_batch` one for any number of examples, `eager` the call as it is, `xla` a
+tf.function that XLA compiles. Small inputs, for which a call costs more than its arithmetic, are called 30 times a turn.
 
 The copy is `tf.raw_ops.DeepCopy` in graph mode: it reads the inputs once and writes as many bytes, which inference cannot do without. Where the inputs do not
 stay in a cache, forward has to read them twice, and forward_backward, which has two inputs and two outputs of that size, moves three to four times as much.
@@ -27,21 +30,23 @@ from absl import app, flags
 from benchmarks import program, timing
 
 RANK_4 = ("64x32x32x64", "128x16x16x128", "128x32x32x16", "128x4x4x128", "32x112x112x64")
-OTHERS = ("256x512", "8192x128", "64x128x64", "64x64x32x32@1")  # By default in float32 only.
+OTHERS = ("256x512", "8192x128", "64x128x64", "64x64x32x32@1")  # By default in float32 only, as SMALL.
+SMALL = ("4x2x2x320", "4x8x8x96", "32x16", "256x64")  # By default the only ones for compilations that differ in what a call costs.
+SMALL_VALUES, CALLS_OF_SMALL = 2**16, 30
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 FORWARD, BACKWARD, INFERENCE = MODES = ("forward", "forward_backward", "inference")
-GRAPH, XLA = COMPILE = ("graph", "xla")
+GRAPH, UNKNOWN_BATCH, EAGER, XLA = COMPILE = ("graph", "unknown_batch", "eager", "xla")
 OURS, KERAS, TORCH, COPY = "keras_bn", "keras", "torch", "copy"
 
 flags.DEFINE_list(
     "shapes",
     None,
     "Shapes of the inputs, such as 64x32x32x64, or with the channels' axis, if that is not the last, 64x64x32x32@1. "
-    f"Default: {', '.join(RANK_4)}; in float32 {', '.join(OTHERS)}, too.",
+    f"Default: {', '.join(RANK_4)}; in float32 {', '.join(OTHERS + SMALL)}, too; with unknown_batch and eager {', '.join(SMALL)} only.",
 )
 program.define_choices("modes", MODES, "What is timed.")
 program.define_choices("dtypes", POLICIES, "Of inputs and outputs.")
-program.define_choices("compile", COMPILE, "How TensorFlow's contestants are compiled: by tf.function, or by XLA, too.")
+program.define_choices("compile", COMPILE, "How TensorFlow's contestants are called and compiled.")
 flags.register_validator("shapes", lambda shapes: shapes is None or (bool(shapes) and all(map(parsed, shapes))), "expected at least one shape.")
 flags.adopt_module_key_flags(program)
 
@@ -68,7 +73,7 @@ def arrays(sizes, axis):
     return rng.standard_normal(sizes, np.float32) * deviation + mean, rng.standard_normal(sizes, np.float32)
 
 
-def tensorflow_contestant(layer, mode, inputs, gradient, xla):
+def tensorflow_contestant(layer, mode, inputs, gradient, compilation):
     """A call of a built Keras layer, as `timing.interleaved` takes it."""
     import tensorflow as tf
 
@@ -84,14 +89,14 @@ def tensorflow_contestant(layer, mode, inputs, gradient, xla):
             y = layer(x, training=True)
         return [y, *tape.gradient(y, [x, *weights], output_gradients=dy)]
 
-    return _compiled(outputs, (inputs, gradient), xla)
+    return _call(outputs, (inputs, gradient), compilation)
 
 
 def copy_contestant(inputs):
     """A call that copies the inputs: the time that reading and writing them takes at least."""
     import tensorflow as tf
 
-    return _compiled(lambda x: [tf.raw_ops.DeepCopy(x=x)], (inputs,), xla=False)
+    return _call(lambda x: [tf.raw_ops.DeepCopy(x=x)], (inputs,), GRAPH)
 
 
 def torch_contestant(mode, inputs, gradient, axis, dtype):
@@ -144,13 +149,14 @@ def measured(compilation, dtype, shape, mode, settings):
     for name, kind in ((OURS, keras_bn.BatchNormalization), (KERAS, keras.layers.BatchNormalization)):
         layer = kind(axis=axis, dtype=POLICIES[dtype])
         layer.build(sizes)
-        contestants[name] = tensorflow_contestant(layer, mode, *tensors, xla=compilation == XLA)
+        contestants[name] = tensorflow_contestant(layer, mode, *tensors, compilation)
     torch_call = torch_contestant(mode, inputs, gradient, axis, dtype)
     if torch_call is not None:
         contestants[TORCH] = torch_call
     contestants[COPY] = copy_contestant(tensors[0])
 
-    times = timing.interleaved(contestants, settings["repetitions"], settings["seconds"])
+    calls = CALLS_OF_SMALL if inputs.size <= SMALL_VALUES else 1
+    times = timing.interleaved(contestants, settings["repetitions"], settings["seconds"], settling=calls, calls=calls)
     pairs = [(KERAS, OURS), (TORCH, OURS), (OURS, COPY)]
     return {
         "compile": compilation,
@@ -193,6 +199,13 @@ def geometric_means(comparisons):
     return means
 
 
+def shapes_of(dtype, compilation):
+    """The shapes that are measured where none are asked for."""
+    if compilation in (UNKNOWN_BATCH, EAGER):
+        return SMALL
+    return RANK_4 + OTHERS + SMALL if dtype == "float32" else RANK_4
+
+
 def conduct(settings, about, save):
     import tensorflow as tf
     from tabulate import tabulate
@@ -207,7 +220,7 @@ def conduct(settings, about, save):
     comparisons = []
     for compilation in settings["compile"]:
         for dtype in settings["dtypes"]:
-            shapes = settings["shapes"] or (RANK_4 + OTHERS if dtype == "float32" else RANK_4)
+            shapes = settings["shapes"] or shapes_of(dtype, compilation)
             cells = [(shape, mode) for shape in shapes for mode in settings["modes"]]
             section = []
             for shape, mode in tqdm(cells, desc=f"{dtype}, {compilation}", unit="comparison", leave=False, disable=None):
@@ -223,14 +236,17 @@ def conduct(settings, about, save):
         print("", f"## float32, geometric means over {', '.join(RANK_4)}", tabulate(rows, headers="keys", tablefmt="github"), sep="\n\n")
 
 
-def _compiled(outputs, arguments, xla):
-    """A call of `outputs(*arguments)` in a `tf.function`; it returns when one value of the first of the outputs, a list, is with the host."""
+def _call(outputs, arguments, compilation):
+    """A call of `outputs(*arguments)`, compiled in that way; it returns when one value of the first of the outputs, a list, is with the host."""
     import tensorflow as tf
 
-    @tf.function(autograph=False, jit_compile=xla or None)
     def function(*arguments):
         results = outputs(*arguments)
         return tf.reshape(results[0], [-1])[0], results
+
+    if compilation != EAGER:
+        signature = [tf.TensorSpec([None, *each.shape[1:]], each.dtype) for each in arguments] if compilation == UNKNOWN_BATCH else None
+        function = tf.function(function, autograph=False, input_signature=signature, jit_compile=compilation == XLA or None)
 
     def call():
         one, results = function(*arguments)

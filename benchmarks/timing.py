@@ -10,11 +10,11 @@ WARM_UP = 3
 FEWEST = 5  # Repetitions that are made however long they take.
 
 
-def interleaved(contestants, repetitions, budget, warm_up=WARM_UP, settling=1, clock=time.perf_counter):
+def interleaved(contestants, repetitions, budget, warm_up=WARM_UP, settling=1, calls=1, clock=time.perf_counter):
     """The times of each contestant, repetition by repetition, so that whatever else the machine does strikes all of them alike.
 
     First each is called some times, for what is traced, compiled or allocated once. In every repetition each has its turn, in an order drawn anew: calls
-    that do not count, after which caches and threads are no longer those of the contestant before, and one that does. Garbage is collected between the
+    that do not count, after which caches and threads are no longer those of the contestant before, and those that do. Garbage is collected between the
     repetitions only.
 
     Args:
@@ -23,6 +23,7 @@ def interleaved(contestants, repetitions, budget, warm_up=WARM_UP, settling=1, c
         budget: seconds after which no further repetition begins, unless fewer than FEWEST are made.
         warm_up: calls of each before the first repetition, at least 1.
         settling: calls in each turn that do not count. Where one call is long by itself, none is needed.
+        calls: how many calls in a row count in each turn; their mean is one time. Calls that take less than a millisecond need several.
         clock: seconds.
 
     Returns:
@@ -47,8 +48,9 @@ def interleaved(contestants, repetitions, budget, warm_up=WARM_UP, settling=1, c
                 for _ in range(settling):
                     contestants[name]()
                 begin = clock()
-                contestants[name]()
-                times[name].append(clock() - begin)
+                for _ in range(calls):
+                    contestants[name]()
+                times[name].append((clock() - begin) / calls)
             gc.collect()
     finally:
         gc.unfreeze()

@@ -5,13 +5,13 @@ import numpy as np
 
 from keras_bn import callbacks
 
-IMAGES = 1024  # As many of the training images are looked at for the variance shift,
-BATCH = 128  # and as many for the activations.
+IMAGES = 1024  # Training images for the variance shift.
+BATCH = 128  # Of those, for the activations.
 
 
 def of(model, dataset, every, log_dir):
-    """The callbacks that measure a training, each of what the net has: covariate shift and landscape of all, variance shift and activations of those with
-    layers that normalise by mean and variance, which `LpBatchNormalization` with p other than 2 does not.
+    """The callbacks that measure a training: covariate shift and landscape of any net; variance shift and activations of nets whose layers normalise by mean
+    and variance, as `LpBatchNormalization` does with p = 2 only.
 
     Args:
         model: the one that is trained, with one or more outputs for the same labels.

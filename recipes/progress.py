@@ -1,4 +1,4 @@
-"""The terminal while runs are trained: which run of how many, its epoch, the time left; one line stays for every run that is done."""
+"""The terminal during an experiment: which run of how many, its epoch, the time left; one line stays for every finished run."""
 
 import shutil
 import sys
@@ -45,7 +45,7 @@ class Progress:
         self.bar.update()
 
     def skip(self, number):
-        """Steps that are not taken now: they count as done, but not for the speed that the time left is reckoned by."""
+        """Counts steps as done that are not taken now; the estimate of the time left does not count them as fast."""
         if self.live:
             self.bar.initial += number
             self.bar.n += number
@@ -59,7 +59,7 @@ class Progress:
             self._line(line)
 
     def end(self, outcome):
-        self.skip(self.end_of_run - self.bar.n)  # What a diverged or an already finished run does not take.
+        self.skip(self.end_of_run - self.bar.n)  # Steps that a diverged or an already finished run does not take.
         self._line(f"{self.title}: {self.name}: {outcome}")
 
     def _line(self, text):

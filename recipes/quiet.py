@@ -1,4 +1,4 @@
-"""Imports TensorFlow without its greeting: six lines about oneDNN and CUDA on the standard error stream, which no log level holds back in 2.21."""
+"""Imports TensorFlow without its greeting: six lines about oneDNN and CUDA on the standard error stream, which no log level suppresses in 2.21."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ import tempfile
 @contextlib.contextmanager
 def importing():
     """Holds back what native code writes to the standard error stream; lets it out when an exception passes through."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # For later: where there is no GPU, the first use of TensorFlow complains about CUDA.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # Without a GPU, the first use of TensorFlow complains about CUDA, after the import.
     sys.stderr.flush()
     terminal = os.dup(2)
     with tempfile.TemporaryFile() as held_back:

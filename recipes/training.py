@@ -1,4 +1,4 @@
-"""One training that can be killed at any moment and goes on where it was."""
+"""One training, which can be killed at any moment and continues where it was."""
 
 import dataclasses
 import json
@@ -23,8 +23,8 @@ class Phase:
     """A part of a training, with a network and an optimizer of its own.
 
     name: what the records call it.
-    build: function of the model of the phase before, returning (model, training_model) as `models.vgg` does. It is given None in the first phase, and where a
-        training goes on in this phase, so that the weights come from the checkpoint.
+    build: function of the previous phase's model, returns (model, training_model) as `models.vgg` does. Its argument is None in the first phase, and in a
+        phase that is resumed, whose weights come from the checkpoint.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Settings:
 
 
 def train(phases, dataset, settings, *, seed, learning_rate, folder, log_dir, progress):
-    """Trains through all phases with SGD; goes on from the checkpoint in `folder` if there is one.
+    """Trains all phases in turn with SGD; continues from the checkpoint in `folder` if there is one.
 
     Args:
         phases: list of `Phase`.
@@ -67,8 +67,8 @@ def train(phases, dataset, settings, *, seed, learning_rate, folder, log_dir, pr
         learning_rate: of SGD.
         folder: the run's, existing: gets checkpoint.npz and metrics.jsonl.
         log_dir: gets the TensorBoard runs `train` and `validation`, and `measures-PHASE` of what is measured, whose steps are those of the phase.
-        progress: is told of it: `progress.step()` after an optimizer step, `progress.epoch(record)` after an epoch, `progress.skip(number)` of the steps
-            that an earlier call has made.
+        progress: an object with the methods `step()`, called after each optimizer step, `epoch(record)`, after each epoch, and `skip(number)`, once, with the
+            number of steps that an earlier call has made.
 
     Returns:
         (records, model). records: one dict an epoch with the keys phase, epoch (from 1), step (optimizer steps so far, of all phases), seconds, loss (with
@@ -183,7 +183,7 @@ class _Watch(keras.callbacks.Callback):
 
 
 class _Log:
-    """metrics.jsonl and the TensorBoard runs of one training, made anew from the records at the start: nothing of an interrupted epoch is there twice."""
+    """metrics.jsonl and the TensorBoard runs of one training, rewritten from the records at the start, so that nothing of an interrupted epoch stays."""
 
     def __init__(self, folder, log_dir, records):
         self.path, self.log_dir, self.records = folder / "metrics.jsonl", log_dir, records

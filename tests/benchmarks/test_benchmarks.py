@@ -1,4 +1,4 @@
-"""`python -m benchmarks.NAME` as a user runs it, on the smallest that there is: that it measures and tells, not how fast anything is."""
+"""`python -m benchmarks.NAME` as a user runs it, on the smallest inputs: that it measures and reports, not how fast anything is."""
 
 import json
 import math
@@ -118,12 +118,14 @@ def test_shapes_are_read_with_their_axis():
 
 
 @pytest.mark.parametrize(("mode", "outputs"), [("forward", 1), ("forward_backward", 4), ("inference", 1)])
-@pytest.mark.parametrize(("shape", "axis"), [((5, 4, 3, 2), -1), ((5, 3, 4, 2), 1), ((6, 3), -1)])
-def test_what_a_contestant_does_is_what_its_mode_says(mode, outputs, shape, axis):
+@pytest.mark.parametrize(
+    ("shape", "axis", "compilation"), [((5, 4, 3, 2), -1, "graph"), ((5, 3, 4, 2), 1, "xla"), ((6, 3), -1, "eager"), ((6, 3), -1, "unknown_batch")]
+)
+def test_what_a_contestant_does_is_what_its_mode_says(mode, outputs, shape, axis, compilation):
     x, dy = layer.arrays(shape, axis)
     ours = BatchNormalization(axis=axis)
     ours.build(shape)
-    results = layer.tensorflow_contestant(ours, mode, tf.constant(x), tf.constant(dy), xla=False)()
+    results = layer.tensorflow_contestant(ours, mode, tf.constant(x), tf.constant(dy), compilation)()
     assert len(results) == outputs
     assert np.any(ours.moving_mean.numpy() != 0) == (mode != "inference")
     if mode == "forward_backward":

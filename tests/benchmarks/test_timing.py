@@ -47,6 +47,14 @@ def test_no_repetition_begins_after_the_budget_but_the_fewest(repetitions, budge
     assert len(times["only"]) == made
 
 
+def test_several_calls_that_count_have_their_mean(clock):
+    calls = []
+    times = timing.interleaved(contestants(clock, calls, slow=3.0, fast=1.0), repetitions=4, budget=1e9, settling=0, calls=4, clock=clock)
+    assert len(calls) == 2 * (timing.WARM_UP + 4 * 4)
+    # The first of four takes twice as long, after another's, unless the same one had the turn before.
+    assert set(times["slow"]) <= {3.0, 3.0 * 5 / 4}
+
+
 def test_calls_that_do_not_count_are_as_many_as_asked_for(clock):
     calls = []
     times = timing.interleaved(contestants(clock, calls, slow=3.0, fast=1.0), repetitions=2, budget=1e9, warm_up=1, settling=0, clock=clock)

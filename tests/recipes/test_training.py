@@ -1,4 +1,4 @@
-"""One training: what it records, and that killed at any moment it ends where it would have ended."""
+"""One training: what it records, and that it ends the same although it was killed, at any moment."""
 
 import json
 
@@ -18,7 +18,7 @@ class KilledError(Exception):
 
 
 class Progress:
-    """Counts what it is told, and kills the training behind a given number of steps."""
+    """Counts steps and epochs, and kills the training after a given number of steps."""
 
     def __init__(self, kill_after=None):
         self.number, self.records, self.kill_after = 0, [], kill_after

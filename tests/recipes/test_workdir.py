@@ -1,4 +1,4 @@
-"""The folder of an experiment: whose it is, and what it refuses."""
+"""The folder of an experiment: which experiment it belongs to, and what is refused."""
 
 import pathlib
 import sys

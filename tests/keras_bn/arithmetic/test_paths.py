@@ -14,8 +14,8 @@ SHAPES = [((16, 5), -1), ((6, 7, 4), -1), ((6, 4, 7), 1), ((4, 6, 5, 3), -1), ((
 
 @pytest.fixture(params=[("fused", "function"), ("kernel", "eager"), ("kernel", "function"), ("shifted", "eager"), ("shifted", "xla")], ids="-".join)
 def computed(request, monkeypatch):
-    """(path, wrapper of a function), each where it is taken: the kernel's meaning under XLA is another. The inputs are small, where the path of the kernel
-    takes single operations, unless it is told that nothing is."""
+    """(path, wrapper of a function), in the executions that take this path. `fused` computes these small inputs by single operations; `kernel` is the same
+    path with TensorFlow's kernel for all sizes."""
     path, execution = request.param
     if path == "kernel":
         path = "fused"

@@ -1,4 +1,4 @@
-"""What cannot be measured is refused at the start of `fit`; what fails later is told once, and the training goes on."""
+"""What cannot be measured is refused at the start of `fit`; a later failure is reported once, and the training continues."""
 
 import functools
 import json

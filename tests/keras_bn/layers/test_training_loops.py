@@ -1,4 +1,4 @@
-"""The layer in training loops that call it more than once a step, or not as often as they seem to."""
+"""The layer in training loops that call it several times a step, or less often than it seems."""
 
 import keras
 import numpy as np

@@ -18,7 +18,7 @@ MEASURES = {
 
 
 class Failing(keras.Layer):
-    """Fails when it is told to, in the middle of a model."""
+    """Fails on demand, in the middle of a model."""
 
     fails = False
 
