@@ -222,10 +222,7 @@ MUTANTS = {
         FUSED,
         "scale=gamma, offset=beta, mean=mean, variance=variance, epsilon=epsilon, is_training=False).y",
         "scale=gamma, offset=beta, mean=mean, variance=variance, epsilon=epsilon, is_training=False).y + 0 * tf.cast(tf.size(x), x.dtype)",
-        [
-            f"{TEST_DROP_IN}::test_the_graph_optimiser_merges_convolution_normalisation_and_relu",
-            f"{TEST_DROP_IN}::test_tflite_folds_it_into_the_convolution",
-        ],
+        [f"{TEST_DROP_IN}::test_the_graph_optimiser_merges_convolution_normalisation_and_relu"],
     ),
     "the kernel under XLA": (
         DISPATCH,
@@ -627,7 +624,7 @@ MUTANTS = {
         ACTIVATIONS,
         '    Quantity("dead", "1", "no channel is dead", _NONLINEARITY),\n',
         '    Quantity("dead", "1", "no channel is dead", None),\n',
-        [f"{TEST_QUANTITIES}::test_every_quantity_is_on_its_chart_alone"],
+        [f"{TEST_QUANTITIES}::test_only_these_have_no_chart"],
     ),
     "due one step late": (
         SCHEDULE,

@@ -5,8 +5,8 @@ import copy
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 import trainings
-from tensorboard.backend.event_processing import event_accumulator, event_file_loader
 
 from keras_bn import callbacks, measures, summaries
 
@@ -229,16 +229,18 @@ def test_keras_s_own_callback_does_not_keep_it_from_being_logged(tmp_path):
     assert [record["step"] for record in summaries.read_scalars(tmp_path / "run")] == list(range(13))
 
 
+def steps_written(path, tag):
+    """The steps at which an event file holds the tag, as often as they are there."""
+    events = map(tf.compat.v1.Event.FromString, tf.data.TFRecordDataset(str(path)).as_numpy_iterator())
+    return [event.step for event in events if any(value.tag == tag for value in event.summary.value)]
+
+
 def test_a_new_training_is_logged_into_a_folder_that_has_one(tmp_path):
     for _ in range(2):
         instrument = callbacks.VarianceShift(trainings.X, str(tmp_path))
         trainings.trained("numpy", [instrument])
         keras.backend.clear_session()
-    accumulator = event_accumulator.EventAccumulator(str(tmp_path)).Reload()
-    assert [event.step for event in accumulator.Tensors("variance_shift/ratio/01_batch_normalization")][-2:] == [6, 12]
-    assert len(list(tmp_path.iterdir())) == 2
-    for path in tmp_path.iterdir():
-        assert {event.step for event in event_file_loader.EventFileLoader(str(path)).Load() if event.summary.value} == {6, 12}
+    assert [steps_written(path, "variance_shift/ratio/01_batch_normalization") for path in tmp_path.iterdir()] == [[6, 12], [6, 12]]
 
 
 def test_the_learning_rate_is_that_of_the_step():
@@ -290,14 +292,7 @@ def test_resumed_training_goes_on_and_logs_nothing_twice(tmp_path):
     assert [set(record) for record in got] == [set(record) for record in expected]
     for tag in set().union(*expected) - {"step"}:
         for run in ("whole", "run"):
-            files = sorted((tmp_path / run).iterdir())
-            written = [
-                event.step
-                for path in files
-                for event in event_file_loader.EventFileLoader(str(path)).Load()
-                for value in event.summary.value
-                if value.tag == tag
-            ]
+            written = [step for path in sorted((tmp_path / run).iterdir()) for step in steps_written(path, tag)]
             assert written == [record["step"] for record in expected if tag in record]
     for one, other in zip(expected, got):
         for tag, value in one.items():

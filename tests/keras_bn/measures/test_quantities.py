@@ -51,6 +51,13 @@ def test_every_quantity_is_on_its_chart_alone(measure):
     assert [title for title, _ in page] == list(dict.fromkeys(quantity.chart for quantity in TABLES[measure] if quantity.chart))
 
 
+def test_only_these_have_no_chart():
+    """They would crowd the page: most are of the outputs, which gamma and beta set, or are on a chart as a ratio."""
+    without = {f"{measure}/{quantity.name}" for measure, table in TABLES.items() for quantity in table if quantity.chart is None}
+    outputs = {f"output_{name}" for name in ("mean", "stddev", "p15", "p50", "p85")}
+    assert without == {"loss_landscape/gradient_norm", *(f"activation_statistics/{name}" for name in ("gradient_norm", *outputs))}
+
+
 @pytest.mark.parametrize("measure", TABLES)
 def test_a_band_has_a_line_and_two_ends(measure):
     for chart in {quantity.chart for quantity in TABLES[measure] if quantity.band}:
