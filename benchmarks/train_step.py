@@ -2,10 +2,10 @@
 
 Measures an optimizer step and the inference of one net plain, with keras.layers.BatchNormalization and with keras_bn.BatchNormalization, in turns in one
 process: `model.train_on_batch` with SGD and momentum, and `model.predict_on_batch`, on one batch of random inputs that is held as tensors. The plain VGG
-(`recipes.models.vgg`) has a bias in its convolutions; the other plain nets have an Identity for each normalisation. `kernel`, for images as a graph, trains by
-nothing but TensorFlow's kernel and the update of the moving statistics: a layer around that kernel cannot be faster. The overhead is what a net takes beyond
-the plain net in the same repetition, in per cent of that; times and overheads are shown as median (lower to upper quartile). The nets with batch normalisation
-start from the same weights.
+(`recipes.models.vgg`) has a bias in its convolutions; in the other plain nets a layer that returns its inputs stands for each normalisation. `kernel`, for
+images as a graph, trains by nothing but TensorFlow's kernel and the update of the moving statistics: a layer around that kernel cannot be faster. The overhead
+is what a net takes beyond the plain net in the same repetition, in per cent of that; times and overheads are shown as median (lower to upper quartile). The
+nets with batch normalisation start from the same weights.
 
     python -m benchmarks.train_step                                      VGG-16 of quarter width, batches of 128, as a graph: a minute on 2 cores
     python -m benchmarks.train_step --jit_compile                        compiled by XLA

@@ -172,7 +172,7 @@ def batch_norm_inference(
     """
     x = without_nan(x, broadcast(mask, x, axis))
     if path is None:
-        path = FUSED if has_kernel(x.dtype, bool(jit_compile)) else PLAIN
+        path = FUSED if has_kernel(x.dtype, small=fused.is_small(x), jit_compile=bool(jit_compile)) else PLAIN
     # A reshape around the kernel, which takes four dimensions, would hide it from converters.
     if path == FUSED and x.shape.rank == 4 and axis in (-1, 3):
         dtype, channels = statistics_dtype(x), tf.shape(x)[axis]

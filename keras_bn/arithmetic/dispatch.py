@@ -53,9 +53,19 @@ def choose_path(dtype: tf.DType, *, masked: bool = False, grouped: bool = False,
     )
 
 
-def has_kernel(dtype: tf.DType, jit_compile: bool = False) -> bool:
-    """Whether TensorFlow's kernel may normalise by given statistics, in what is being computed or traced right now."""
-    return dtype in KERNEL_DTYPES and not (jit_compile or keras_internals.is_compiled_by_xla() or _is_accelerated())
+def has_kernel(dtype: tf.DType, *, small: bool | None, jit_compile: bool = False) -> bool:
+    """Whether TensorFlow's kernel normalises by given statistics best, in what is being computed or traced right now.
+
+    In a graph it does for small inputs, too: it is merged into the convolution before it, which leaves nothing of it. By itself its call costs more than
+    single operations.
+
+    Args:
+        dtype: of the inputs.
+        small: of `fused.is_small`.
+        jit_compile: as of `choose_path`.
+    """
+    called_alone = bool(small) and tf.executing_eagerly()
+    return dtype in KERNEL_DTYPES and not (called_alone or jit_compile or keras_internals.is_compiled_by_xla() or _is_accelerated())
 
 
 def _is_accelerated():

@@ -155,6 +155,16 @@ def test_train_step_measures_other_nets(tmp_path):
         assert f"; time keras/keras_bn {comparison['ratios']['keras/keras_bn']['median']:.2f} (" in done.stdout
 
 
+def test_a_plain_net_of_keras_applications_has_no_normalisation():
+    theirs = networks.application("MobileNetV2", 32)
+    plain = networks.plain(theirs)
+    kinds = {type(one).__name__ for one, other in zip(plain.layers, theirs.layers) if type(one) is not type(other)}
+    assert kinds == {"Unchanged"}
+    assert plain.count_params() < theirs.count_params()
+    x = np.ones((2, 32, 32, 3), "float32")
+    assert plain(x, training=True).shape == theirs(x, training=False).shape
+
+
 def test_the_bare_kernel_trains_as_keras_layer_does():
     keras.utils.set_random_seed(1)
     theirs = keras.Sequential([keras.Input((5, 4, 3)), keras.layers.BatchNormalization(momentum=0.7, scale=False)])

@@ -1,10 +1,11 @@
 """Which arithmetic is taken when, as a table, and that it is the one that the graph then holds."""
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
 import keras_bn
-from keras_bn.arithmetic import dispatch
+from keras_bn.arithmetic import dispatch, fused
 
 USUAL = dict(masked=False, grouped=False, synchronized=False, xla=False, accelerated=False, differentiated=True)
 
@@ -36,7 +37,7 @@ def operations(function, *arguments):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "shape", "dtype", "call", "jit_compile", "fused"),
+    ("arguments", "shape", "dtype", "call", "jit_compile", "by_kernel"),
     [
         ({}, (8, 6, 5, 4), "float32", {}, None, True),
         ({}, (8, 128), "float32", {}, None, True),
@@ -55,11 +56,11 @@ def operations(function, *arguments):
         ({}, (8, 6, 5, 4), "float32", {}, True, False),
     ],
 )
-def test_the_graph_holds_what_was_chosen(arguments, shape, dtype, call, jit_compile, fused):
+def test_the_graph_holds_what_was_chosen(arguments, shape, dtype, call, jit_compile, by_kernel):
     layer = keras_bn.BatchNormalization(**arguments)
     function = tf.function(recorded(layer, **call), jit_compile=jit_compile)
     unknown_size = tf.TensorSpec([None, *shape[1:]], dtype)
-    assert ("FusedBatchNormV3" in operations(function, unknown_size)) is fused
+    assert ("FusedBatchNormV3" in operations(function, unknown_size)) is by_kernel
 
 
 def recorded(layer, **call):
@@ -73,14 +74,28 @@ def recorded(layer, **call):
 def test_the_choice_is_made_anew_inside_and_outside_of_xla(inputs):
     layer = keras_bn.BatchNormalization()
     x = tf.TensorSpec([None, 6, 5, 4])
-    for jit_compile, fused in [(True, False), (None, True), (True, False)]:
-        assert ("FusedBatchNormV3" in operations(tf.function(recorded(layer), jit_compile=jit_compile), x)) is fused
+    for jit_compile, by_kernel in [(True, False), (None, True), (True, False)]:
+        assert ("FusedBatchNormV3" in operations(tf.function(recorded(layer), jit_compile=jit_compile), x)) is by_kernel
 
 
 @pytest.mark.parametrize(("batch", "kernel"), [(2, False), (4096, True)])
 def test_the_kernel_takes_what_is_not_small(batch, kernel):
     function = tf.function(recorded(keras_bn.BatchNormalization()))
     assert ("FusedBatchNormV3" in operations(function, tf.TensorSpec([batch, 4, 4, 2]))) is kernel
+
+
+def test_eager_inference_calls_no_kernel_for_small_inputs(monkeypatch, inputs):
+    """Its call costs more than the operations do; in a graph it is merged into a convolution."""
+    layer, called = keras_bn.BatchNormalization(), []
+    kernel = fused.inference
+    monkeypatch.setattr(fused, "inference", lambda *arguments: called.append(arguments) or kernel(*arguments))
+    small, large = inputs((2, 6, 5, 4)), inputs((2, 64, 65, 8))
+    np.testing.assert_allclose(layer(small), small / np.sqrt(1.001), rtol=1e-6)
+    assert called == []
+    keras_bn.BatchNormalization()(large)
+    assert len(called) == 1
+    tf.function(layer).get_concrete_function(tf.constant(small))
+    assert len(called) == 2
 
 
 def test_a_graph_without_a_tape_holds_plain_operations_only():
