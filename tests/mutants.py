@@ -686,6 +686,12 @@ MUTANTS = {
         "(tensor.dtype, tensor.shape.rank, tuple(tensor.shape)) for tensor",
         [f"{TEST_LAYER}::test_one_trace_serves_all_layers_and_shapes"],
     ),
+    "shapes lost behind a function of its own": (
+        SHARED,
+        "        first = tf.ensure_shape(first, tensors[0].shape)\n",
+        "        first.set_shape(tensors[0].shape)\n",
+        [f"{TEST_PATHS}::test_operations_show_the_graph_optimiser_the_shape_of_what_a_function_of_its_own_returns"],
+    ),
     "zeros through the kernel's statistics": (
         GRADIENTS,
         "        saved = [tf.stop_gradient(value) for value in saved]\n",

@@ -23,8 +23,14 @@ def call(form: Callable, tensors: tuple[tf.Tensor | None, ...], jit_compile: boo
     """
     kinds = tuple(None if tensor is None else (tensor.dtype, tensor.shape.rank) for tensor in tensors)
     outputs = _traced(form, kinds, jit_compile, inlined, tuple(options.items()))(*(tensor for tensor in tensors if tensor is not None))
-    tf.nest.flatten(outputs)[0].set_shape(tensors[0].shape)
-    return outputs
+    first, *others = tf.nest.flatten(outputs)
+    if inlined or tf.executing_eagerly():
+        first.set_shape(tensors[0].shape)
+    else:
+        # The graph optimiser learns shapes from operations, and a function that is one operation tells it none. What is behind would stay as slow as it
+        # is for shapes unknown: each gradient of a product, say, summed over no axis, which takes the time of a copy.
+        first = tf.ensure_shape(first, tensors[0].shape)
+    return tf.nest.pack_sequence_as(outputs, [first, *others])
 
 
 @functools.cache

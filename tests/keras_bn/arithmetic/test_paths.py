@@ -269,3 +269,14 @@ def test_the_running_graph_decides_by_the_size_of_the_batch(examples, rng):
     # Sums of up to 21,000 products.
     for gradient, expected in zip(gradients, reference.batch_norm_training_gradient(x, gamma, dy, -1, 0.1)):
         np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=2e-3)
+
+
+def test_operations_show_the_graph_optimiser_the_shape_of_what_a_function_of_its_own_returns(monkeypatch):
+    """Without shapes it leaves in place what it could remove, as sums over no axis in gradients: a tenth of EfficientNetB0's step."""
+    monkeypatch.setattr(fused, "SMALL", -1)
+    run = tf.function(lambda x: functional.batch_norm_training(x, None, None, axis=-1, epsilon=0.1, path="fused")[0])
+    definition = run.get_concrete_function(tf.TensorSpec([8, 6, 5, 4])).graph.as_graph_def()
+    bodies = [definition.node, *(function.node_def for function in definition.library.function)]
+    nodes = [node for body in (definition.node, *(function.node_def for function in definition.library.function)) for node in body]
+    [shape] = [node.attr["shape"].shape for node in nodes if node.op == "EnsureShape" and "PartitionedCall" in node.input[0]]
+    assert len(shape.dim) == 4 and not shape.unknown_rank
