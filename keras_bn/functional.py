@@ -8,13 +8,15 @@ Index convention: C channels; the other axes of x, whatever their number, are re
 import tensorflow as tf
 
 from keras_bn import keras_internals
-from keras_bn.arithmetic import forms, fused, shared_functions, shifted
-from keras_bn.arithmetic.axes import all_but, along, are_kept
-from keras_bn.arithmetic.dispatch import FUSED, PLAIN, choose_path, has_kernel
+from keras_bn.arithmetic import dispatch, forms, fused, lp_form, shared_functions, shifted
+from keras_bn.arithmetic.axes import all_but
+from keras_bn.arithmetic.dispatch import FUSED, PLAIN, choose_inference_path, choose_path
+from keras_bn.arithmetic.folding import fold_batch_norm
 from keras_bn.arithmetic.forms import statistics_dtype
-from keras_bn.arithmetic.masks import broadcast, masked, without_nan
+from keras_bn.arithmetic.masks import broadcast, without_nan
 from keras_bn.arithmetic.masks import fits as mask_fits
-from keras_bn.arithmetic.moments import Moments, average_moments, merge_moments, sample_variance
+from keras_bn.arithmetic.moments import Moments, average_moments, merge_moments, moving_average, sample_variance
+from keras_bn.arithmetic.renormalisation import renormalised
 from keras_bn.arithmetic.replicas import over_replicas
 
 __all__ = [
@@ -93,12 +95,16 @@ def batch_norm_training(
         epsilon: added to the variance.
         virtual_batch_size: so many examples (axis 0) at a time are normalised by their own moments, those that are left over, too. None: all together.
         synchronized: whether the moments are those of all replicas of the `tf.distribute` strategy around, by one all-reduce.
-        path: "fused", "shifted" or "plain", as `arithmetic.dispatch` says; None: chosen for what is being traced.
+        path: "fused", "shifted" or "plain", as `arithmetic.dispatch` says; None: chosen for what is being traced. "fused" takes no mask, no virtual batches and
+            no float64; `synchronized` takes "plain" only.
         jit_compile: True: XLA compiles this form wherever it is called, anew for each shape. None: it is compiled as what is around it.
 
     Returns:
         (y, batch): y of the shape and dtype of `x`; `batch`, the `Moments` that it was normalised by; with `virtual_batch_size` those of every group, count,
         mean and variance (G, C), the last group that of the examples left over, of count 0 if there are none.
+
+    Raises:
+        ValueError: a path that does not exist, or does not compute what is asked for.
 
     Source: Ioffe & Szegedy 2015, Alg. 1; virtual batches: Hoffer et al. 2017, "Train longer, generalize better", Alg. 1.
 
@@ -108,9 +114,11 @@ def batch_norm_training(
         >>> y.numpy().tolist()
         [[-1.0, -1.0], [1.0, 1.0]]
     """
+    circumstances = dict(masked=mask is not None, grouped=virtual_batch_size is not None, synchronized=synchronized)
     if path is None:
-        circumstances = dict(masked=mask is not None, grouped=virtual_batch_size is not None, synchronized=synchronized, jit_compile=bool(jit_compile))
-        path = choose_path(x.dtype, **circumstances)
+        path = choose_path((x, gamma, beta), **circumstances, jit_compile=bool(jit_compile))
+    else:
+        dispatch.refuse_training(path, x.dtype, **circumstances)
     mask = broadcast(mask, x, axis)
     x = without_nan(x, mask)
     options = dict(
@@ -163,6 +171,9 @@ def batch_norm_inference(
     Returns:
         y: the shape and dtype of `x`.
 
+    Raises:
+        ValueError: a path that does not exist, or does not compute what is asked for.
+
     Source: Ioffe & Szegedy 2015, Alg. 2, line 11.
 
     Example:
@@ -172,9 +183,10 @@ def batch_norm_inference(
     """
     x = without_nan(x, broadcast(mask, x, axis))
     if path is None:
-        path = FUSED if has_kernel(x.dtype, small=fused.is_small(x), jit_compile=bool(jit_compile)) else PLAIN
-    # A reshape around the kernel, which takes four dimensions, would hide it from converters.
-    if path == FUSED and x.shape.rank == 4 and axis in (-1, 3):
+        path = choose_inference_path((x, gamma, beta), axis, small=fused.is_small(x), jit_compile=bool(jit_compile))
+    else:
+        dispatch.refuse_inference(path, x, axis)
+    if path == FUSED:
         dtype, channels = statistics_dtype(x), tf.shape(x)[axis]
         gamma = tf.ones([channels], dtype) if gamma is None else tf.cast(gamma, dtype)
         beta = tf.zeros([channels], dtype) if beta is None else tf.cast(beta, dtype)
@@ -234,154 +246,10 @@ def lp_norm_training(
     x = without_nan(x, mask)
     options = dict(p=p, axis=axis, epsilon=epsilon, counts_apart=_counts_apart(mask, axis))
     if jit_compile:
-        y, batch = shared_functions.call(_lp_form, (x, gamma, beta, mask), jit_compile, **options)
+        y, batch = shared_functions.call(lp_form.training, (x, gamma, beta, mask), jit_compile, **options)
     else:
-        y, batch = _lp_form(x, gamma, beta, mask, **options)
+        y, batch = lp_form.training(x, gamma, beta, mask, **options)
     return y, Moments(*(tf.stop_gradient(value) for value in batch))
-
-
-def fold_batch_norm(
-    kernel: tf.Tensor,
-    bias: tf.Tensor | None,
-    gamma: tf.Tensor | None,
-    beta: tf.Tensor | None,
-    mean: tf.Tensor,
-    variance: tf.Tensor,
-    *,
-    epsilon: float,
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """The kernel and the bias of a layer that does what a linear layer followed by batch normalisation in inference does.
-
-        factor = gamma / sqrt(variance + epsilon)
-        kernel * factor,  beta + (bias - mean) * factor
-
-    Args:
-        kernel: (..., C), the output channels last; for others bring them there first.
-        bias: (C,), or None for 0.
-        gamma: (C,), or None for 1.
-        beta: (C,), or None for 0.
-        mean: (C,), the moving mean.
-        variance: (C,), the moving variance.
-        epsilon: added to the variance.
-
-    Returns:
-        (kernel, bias): of the shape of `kernel` and (C,).
-
-    Source: Ioffe & Szegedy 2015, Alg. 2, line 11, put into W u + b.
-
-    Example:
-        >>> kernel, bias = fold_batch_norm(tf.ones([1, 2]), None, None, None, tf.constant([1., 2.]), tf.constant([4., 1.]), epsilon=0.)
-        >>> kernel.numpy().tolist(), bias.numpy().tolist()
-        ([[0.5, 1.0]], [-0.5, -2.0])
-    """
-    factor = tf.math.rsqrt(variance + epsilon)
-    if gamma is not None:
-        factor *= gamma
-    folded = -mean * factor if bias is None else (bias - mean) * factor
-    return kernel * factor, folded if beta is None else folded + beta
-
-
-def moving_average(moving: tf.Tensor, value: tf.Tensor, momentum: float, count: tf.Tensor) -> tf.Tensor:
-    """A moving statistic after one more batch; a batch without any value leaves it as it is.
-
-        momentum * moving + (1 - momentum) * value
-
-    Args:
-        moving: (C,), the statistic so far.
-        value: (C,), the batch's.
-        momentum: the share of `moving` that is kept, as in Keras.
-        count: scalar, how many values a channel `value` was made of.
-
-    Returns:
-        (C,), the dtype of `moving`.
-
-    Example:
-        >>> moving_average(tf.constant([0.]), tf.constant([10.]), momentum=0.9, count=4.).numpy().round(3).tolist()
-        [1.0]
-    """
-    value = tf.cast(value, moving.dtype)
-    momentum = tf.cast(tf.convert_to_tensor(momentum, dtype_hint=moving.dtype), moving.dtype)
-    share_kept = tf.where(count > 0, momentum, tf.ones([], moving.dtype))
-    # A variance of values around 1e20 is infinite; no share of it is 0, where 0 times infinity would be NaN.
-    return tf.math.multiply_no_nan(moving, share_kept) + tf.math.multiply_no_nan(value, 1.0 - share_kept)
-
-
-def renormalised(
-    normalised: tf.Tensor,
-    gamma: tf.Tensor | None,
-    beta: tf.Tensor | None,
-    batch: Moments,
-    renorm_mean: tf.Tensor,
-    renorm_stddev: tf.Tensor,
-    *,
-    axis: int,
-    epsilon: float,
-    rmin: float | None = None,
-    rmax: float | None = None,
-    dmax: float | None = None,
-) -> tf.Tensor:
-    """Batch renormalisation of what was normalised by the batch's moments.
-
-        s = max(renorm_stddev, sqrt(epsilon))
-        r = clip(sqrt(variance + epsilon) / s, rmin, rmax)        d = clip((mean - renorm_mean) / s, -dmax, dmax)
-        y = gamma * (normalised * r + d) + beta                   no gradient through r and d
-
-    Args:
-        normalised: (x - mean) / sqrt(variance + epsilon).
-        gamma, beta: (C,), or None for 1 and 0.
-        batch: `Moments`, those of x.
-        renorm_mean, renorm_stddev: (C,), the statistics that the outputs are to follow.
-        axis: the channel axis.
-        epsilon: added to the variance.
-        rmin, rmax, dmax: bounds of the corrections, or None.
-
-    Returns:
-        The shape and dtype of `normalised`.
-
-    Source: Ioffe 2017, "Batch Renormalization", Alg. 1; the bounds' names and the lower bound of s as in Keras.
-
-    Example:
-        >>> moments_of_x = Moments(tf.constant(2.), mean=tf.constant([1.]), variance=tf.constant([4.]))
-        >>> y = renormalised(tf.constant([[-1.], [1.]]), None, None, moments_of_x, tf.constant([0.]), tf.constant([1.]), axis=-1, epsilon=0.)
-        >>> y.numpy().tolist()
-        [[-1.0], [3.0]]
-    """
-    renorm_mean, s = tf.cast(renorm_mean, batch.mean.dtype), tf.maximum(tf.cast(renorm_stddev, batch.mean.dtype), epsilon**0.5)
-    r, d = tf.sqrt(batch.variance + epsilon) / s, (batch.mean - renorm_mean) / s
-    r = tf.where(tf.math.is_finite(r), r, tf.ones([], r.dtype))  # The variance of values around 1e20 is infinite; what is normalised by it is 0, and stays so.
-    r = r if rmin is None else tf.maximum(r, rmin)
-    r = r if rmax is None else tf.minimum(r, rmax)
-    d = d if dmax is None else tf.clip_by_value(d, -dmax, dmax)
-    scale, offset = tf.stop_gradient(r), tf.stop_gradient(d)
-    if gamma is not None:
-        gamma = tf.cast(gamma, scale.dtype)
-        scale, offset = scale * gamma, offset * gamma
-    if beta is not None:
-        offset += tf.cast(beta, offset.dtype)
-    return normalised * along(scale, normalised, axis) + along(offset, normalised, axis)
-
-
-def _lp_form(x, gamma, beta, mask, *, p, axis, epsilon, counts_apart):
-    """`lp_norm_training`, its mask of the rank of `x`."""
-    dtype, axes = statistics_dtype(x), all_but([axis], x)
-    inputs = tf.cast(x, dtype)
-    centre = shifted.centre(inputs, mask, axes)
-    deviations = centre.deviations(inputs)
-    values = tf.maximum(centre.count, 1)
-    if p == 1:
-        squared = tf.square(shifted.total(masked(tf.abs(deviations), mask), axes) / values)
-    elif p == 2:
-        squared = centre.variance
-    else:
-        largest = tf.reduce_max(masked(tf.abs(deviations), mask), axes, keepdims=are_kept(axes, x))
-        squared = tf.square(tf.maximum(largest, 0))  # Without any value the largest is -inf.
-    factor = tf.math.rsqrt(squared + epsilon)
-    if gamma is not None:
-        factor *= along(tf.cast(gamma, dtype), x, axis)
-    y = deviations * factor
-    if beta is not None:
-        y += along(tf.cast(beta, dtype), x, axis)
-    return tf.cast(y, x.dtype), forms.by_channel((centre.count, centre.mean, squared), counts_apart)
 
 
 def _counts_apart(mask, axis):

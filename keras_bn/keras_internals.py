@@ -2,7 +2,7 @@
 
 import keras
 import tensorflow as tf
-from tensorflow.python.eager import record
+from tensorflow.python.eager import forwardprop_util, record
 
 # An attribute of `tf.function` that keeps the graph optimiser from copying the function into its callers. The public experimental attributes have none for it.
 NOT_INLINED = {"_noinline": True}
@@ -16,6 +16,12 @@ def is_compiled_by_xla() -> bool:
 def is_recorded() -> bool:
     """Whether a gradient tape records right now. A graph that nobody differentiates, such as an export, should hold plain operations only."""
     return record.could_possibly_record()
+
+
+def is_differentiated_forwards(tensors: list[tf.Tensor]) -> bool:
+    """Whether a `tf.autodiff.ForwardAccumulator` is following one of the tensors right now."""
+    # An accumulator can be asked for a tensor's derivative, but nobody can be asked for the accumulators.
+    return bool(forwardprop_util.pack_tangents(tensors).tangents)
 
 
 def layers_within(model: keras.Model) -> list[keras.Layer]:

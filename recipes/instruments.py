@@ -22,7 +22,7 @@ def of(model, dataset, every, log_dir):
     if not every:
         return []
     instruments = [callbacks.InternalCovariateShift(log_dir, every), callbacks.LossLandscape(log_dir, every)]
-    if any(isinstance(layer, keras.layers.BatchNormalization) and getattr(layer, "p", 2) == 2 for layer in model.layers):
+    if any(isinstance(layer, keras.layers.BatchNormalization) and getattr(layer, "normalises_by_variance", True) for layer in model.layers):
         # Drawn, as some data sets are sorted by class; always the same, so that runs compare.
         chosen = np.random.default_rng(0).permutation(len(dataset.y_train))[:IMAGES]
         x, y = dataset.x_train[chosen], dataset.y_train[chosen]

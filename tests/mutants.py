@@ -26,6 +26,7 @@ TEST_STATISTICS, TEST_REPLICAS, TEST_DROP_IN, TEST_LOOPS, TEST_PROPERTIES, TEST_
     f"tests/keras_bn/layers/test_{name}.py" for name in ("moving_statistics", "replicas", "drop_in", "training_loops", "properties", "refusals")
 )
 
+LP_FORM, RENORM = (f"keras_bn/arithmetic/{name}.py" for name in ("lp_form", "renormalisation"))
 EVALUATION, RECORDED, ORDER, NORMALIZATION, BATCHES, BUILDING, PREPARED = (
     f"keras_bn/inspection/{name}.py" for name in ("evaluation", "recorded_calls", "layer_order", "normalization_layers", "batches", "building", "prepared")
 )
@@ -66,7 +67,7 @@ MUTANTS = {
         [f"{TEST_PATHS}::test_both_paths_equal_the_oracle"],
     ),
     "momentum reversed": (
-        FUNCTIONAL,
+        MOMENTS,
         "multiply_no_nan(moving, share_kept) + tf.math.multiply_no_nan(value, 1.0 - share_kept)",
         "multiply_no_nan(moving, 1.0 - share_kept) + tf.math.multiply_no_nan(value, share_kept)",
         [
@@ -156,21 +157,21 @@ MUTANTS = {
         [f"{TEST_NOISY}::test_gradients_and_moving_statistics_equal_the_oracle"],
     ),
     "noise in inference": (NOISY, "if self.noise_in_inference:", "if True:", [f"{TEST_NOISY}::test_no_noise_in_inference"]),
-    "L1 as the root mean square": (FUNCTIONAL, "    if p == 1:\n", "    if p == 3:\n", [f"{TEST_LP}::test_training_equals_the_oracle"]),
+    "L1 as the root mean square": (LP_FORM, "    if p == 1:\n", "    if p == 3:\n", [f"{TEST_LP}::test_training_equals_the_oracle"]),
     "Lp measure of the inputs, not of the deviations": (
-        FUNCTIONAL,
+        LP_FORM,
         "masked(tf.abs(deviations), mask), axes) / values",
         "masked(tf.abs(inputs), mask), axes) / values",
         [f"{TEST_LP}::test_training_equals_the_oracle"],
     ),
     "the largest deviation of masked positions, too": (
-        FUNCTIONAL,
+        LP_FORM,
         "tf.reduce_max(masked(tf.abs(deviations), mask), axes",
         "tf.reduce_max(tf.abs(deviations), axes",
         [f"{TEST_LP}::test_masked_positions_do_not_count"],
     ),
     "the Lp measure held constant in the gradient": (
-        FUNCTIONAL,
+        LP_FORM,
         "factor = tf.math.rsqrt(squared + epsilon)",
         "factor = tf.math.rsqrt(tf.stop_gradient(squared) + epsilon)",
         [f"{TEST_LP}::test_training_equals_the_oracle"],
@@ -189,7 +190,7 @@ MUTANTS = {
         [f"{TEST_FUNCTIONAL}::test_moments_ignore_masked_positions_whatever_they_hold", f"{TEST_LAYER}::test_masked_positions_do_not_count"],
     ),
     "moving average of an empty batch": (
-        FUNCTIONAL,
+        MOMENTS,
         "share_kept = tf.where(count > 0, momentum, tf.ones([], moving.dtype))",
         "share_kept = momentum",
         [f"{TEST_FUNCTIONAL}::test_moving_average_of_nothing_stays_as_it_is", f"{TEST_LAYER}::test_a_batch_without_values_leaves_the_moving_statistics"],
@@ -214,8 +215,8 @@ MUTANTS = {
     ),
     "gradient of inference without gamma": (
         FORMS,
-        "dx = dy * tf.cast(gamma * r, dy.dtype)",
-        "dx = dy * tf.cast(r, dy.dtype)",
+        "tf.cast(dy_ * (gamma * r), dy.dtype)",
+        "tf.cast(dy_ * r, dy.dtype)",
         [f"{TEST_PATHS}::test_inference_has_gradients_of_two_orders"],
     ),
     "more than the kernel in inference": (
@@ -308,7 +309,7 @@ MUTANTS = {
         [f"{TEST_REPLICAS}::test_unsynchronized_replicas_normalise_by_themselves_and_are_averaged_where_they_are_read"],
     ),
     "renormalisation differentiated": (
-        FUNCTIONAL,
+        RENORM,
         "scale, offset = tf.stop_gradient(r), tf.stop_gradient(d)",
         "scale, offset = r * tf.reduce_mean(normalised), d",
         [f"{TEST_STATISTICS}::test_renorm_is_keras_own"],
@@ -592,9 +593,45 @@ MUTANTS = {
     ),
     "a model that says that it is built believed": (
         BUILDING,
-        "return model.built and all(layer.built for layer in keras_internals.layers_within(model))",
-        "return model.built",
+        "(model.built and all(layer.built for layer in keras_internals.layers_within(model)))",
+        "model.built",
         [f"{TEST_PROGRAMS}::test_a_model_that_is_not_built_is_built_from_the_first_batch"],
+    ),
+    "a generator's first batch lost": (
+        VARIANCES,
+        "        parts = itertools.chain([first], parts)  # A generator gives each batch once.\n",
+        "",
+        [f"{TEST_VARIANCES}::test_a_generator_s_first_batch_counts_where_the_model_is_to_be_built"],
+    ),
+    "a channel that is masked throughout counted as dead": (
+        ACTIVATIONS,
+        "_share(dead if counted is None else tf.boolean_mask(dead, tf.reduce_any(counted, others)))",
+        "_share(dead)",
+        [f"{TEST_ACTIVATIONS}::test_where_nothing_counts_there_is_no_number"],
+    ),
+    "moments of no value taken for 0": (
+        ACTIVATIONS,
+        "(tf.where(count > 0, value, np.nan) for value in moments)",
+        "moments",
+        [f"{TEST_ACTIVATIONS}::test_where_nothing_counts_there_is_no_number"],
+    ),
+    "a number of what does not train": (
+        TRAIN_BATCH,
+        "    if _first_trainables[function] != trainables:\n",
+        "    if False:\n",
+        [f"{TEST_CALLBACK_REFUSALS}::test_trainable_that_was_changed_without_compiling_is_an_error_not_a_number"],
+    ),
+    "ragged inputs handed to `call`": (
+        LAYER,
+        "outputs = self._dense(values, training, None)",
+        "outputs = self.call(values, training)",
+        [f"{TEST_SUBCLASSES}::test_a_call_around_ragged_inputs_is_made_once"],
+    ),
+    "an error for a number that was measured": (
+        INSTRUMENT,
+        "        if attempt.error is not None:\n            self.history",
+        "        if True:\n            self.history",
+        [f"{TEST_CALLBACK_REFUSALS}::test_a_log_that_fails_leaves_the_numbers"],
     ),
     "masked values among the percentiles": (
         ACTIVATIONS,
@@ -657,7 +694,7 @@ MUTANTS = {
         [f"{TEST_RANGE}::test_finite_values_whose_squares_are_not_give_no_nan"],
     ),
     "no share of an infinite variance": (
-        FUNCTIONAL,
+        MOMENTS,
         "tf.math.multiply_no_nan(moving, share_kept)",
         "moving * kept",
         [f"{TEST_RANGE}::test_finite_values_whose_squares_are_not_give_no_nan"],
@@ -676,9 +713,39 @@ MUTANTS = {
     ),
     "the kernel in exports": (
         DISPATCH,
-        "    if synchronized or not differentiated:\n",
-        "    if synchronized:\n",
+        "    if synchronized or forwards or not differentiated:\n",
+        "    if synchronized or forwards:\n",
         [f"{TEST_EXPORTS}::test_onnx", f"{TEST_DISPATCH}::test_a_graph_without_a_tape_holds_plain_operations_only"],
+    ),
+    "gradients by hand in forward mode": (
+        DISPATCH,
+        "    if synchronized or forwards or not differentiated:\n",
+        "    if synchronized or not differentiated:\n",
+        [f"{TEST_DERIVATIVES}::test_reverse_over_forward"],
+    ),
+    "many tiny examples summed in float32": (
+        FUSED,
+        "tf.cast(x, tf.float64), tf.maximum(tf.cast(count, tf.float64), 1)",
+        "tf.cast(x, tf.float32), tf.maximum(count, 1)",
+        [f"{TEST_PATHS}::test_variance_of_many_values_in_single_operations"],
+    ),
+    "a frozen layer's factor rounded to half precision": (
+        FORMS,
+        "tf.cast(dy_ * (gamma * r), dy.dtype)",
+        "dy * tf.cast(gamma * r, dy.dtype)",
+        [f"{TEST_RANGE}::test_a_frozen_layer_rounds_its_gradient_once"],
+    ),
+    "0 times infinity between replicas": (
+        REPLICAS,
+        "tf.where(this_row[:, tf.newaxis], row, 0.0)",
+        "tf.cast(this_row, row.dtype)[:, tf.newaxis] * row",
+        [f"{TEST_REPLICAS}::test_finite_values_whose_squares_are_not_give_no_nan"],
+    ),
+    "a reshape to size 0 in ONNX": (
+        FORMS,
+        "return value[whole * size :][tf.newaxis]",
+        "return tf.reshape(value[whole * size :], tf.concat([[1, tf.shape(value)[0] - whole * size], tf.shape(value)[1:]], 0))",
+        [f"{TEST_EXPORTS}::test_onnx_of_virtual_batches"],
     ),
     "a trace for every shape": (
         SHARED,

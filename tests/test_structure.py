@@ -24,9 +24,10 @@ ALLOWED = {
         "keras_bn.inspection",
         "keras_bn.measures",
         "keras_bn.summaries",
+        "keras_bn.surgery",
         "keras_bn.callbacks",
     },
-    "keras_bn.surgery": {"keras_bn.functional", "keras_bn.layers", "keras_bn.surgery"},
+    "keras_bn.surgery": {"keras_bn.functional", "keras_bn.keras_internals", "keras_bn.inspection", "keras_bn.layers", "keras_bn.surgery"},
     "recipes": PUBLIC | {"recipes"},
     "benchmarks": PUBLIC | {"benchmarks", "recipes"},
 }

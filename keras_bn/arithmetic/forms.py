@@ -78,8 +78,7 @@ def inference_by_kernel(x, gamma, beta, mean, variance, *, epsilon: float):
             axes, dtype = list(range(x.shape.rank - 1)), gamma.dtype
             r, dy_ = tf.math.rsqrt(variance + epsilon), tf.cast(dy, dtype)
             dbeta, sum_dy_xc = tf.reduce_sum(dy_, axes), tf.reduce_sum(dy_ * (tf.cast(x, dtype) - mean), axes)
-            dx = dy * tf.cast(gamma * r, dy.dtype)
-            return dx, r * sum_dy_xc, dbeta, -gamma * r * dbeta, -0.5 * gamma * r**3 * sum_dy_xc
+            return tf.cast(dy_ * (gamma * r), dy.dtype), r * sum_dy_xc, dbeta, -gamma * r * dbeta, -0.5 * gamma * r**3 * sum_dy_xc
 
         return fused.inference(x, gamma, beta, mean, variance, epsilon), gradient
 
@@ -105,7 +104,7 @@ def inference(x, gamma, beta, mean, variance, *, axis: int, epsilon: float):
 
 def _normalised(x, gamma, beta, mask, axes, epsilon, path, merge=None):
     def forward(x, gamma, beta, mask):
-        centre = shifted.centre(x, mask, axes, small=path == PLAIN)
+        centre = shifted.centre(x, mask, axes, few_operations=path == PLAIN)
         if merge is not None:
             centre = merge(centre)
         y = centre.deviations(x) * (gamma * tf.math.rsqrt(centre.variance + epsilon)) + beta
@@ -124,27 +123,24 @@ def _normalised(x, gamma, beta, mask, axes, epsilon, path, merge=None):
 
 def _by_groups(x, gamma, beta, mask, axis, epsilon, path, size):
     """As many groups of `size` examples as there are, and the rest. Statistics are (G, C), those of the rest last."""
-    whole = tf.shape(x)[0] // size
-    parts = [
-        _groups(values, gamma, beta, values_mask, axis, epsilon, path, groups)
-        for values, values_mask, groups in (
-            (x[: whole * size], None if mask is None else mask[: whole * size], whole),
-            (x[whole * size :], None if mask is None else mask[whole * size :], 1),
-        )
-    ]
-    normalised, statistics = zip(*parts)
-    return tf.concat(normalised, 0), [tf.concat(values, 0) for values in zip(*statistics)]
+    shape = tf.shape(x)
+    whole = shape[0] // size
+
+    def groups_of(value):
+        return tf.reshape(value[: whole * size], tf.concat([[whole, size], tf.shape(value)[1:]], 0))
+
+    def rest_of(value):
+        return value[whole * size :][tf.newaxis]  # No reshape: one to a size of 0, as that of no rest is, means another thing in ONNX.
+
+    grouped = _of_groups(groups_of(x), gamma, beta, None if mask is None else groups_of(mask), axis + 1, epsilon, path)
+    rest = _of_groups(rest_of(x), gamma, beta, None if mask is None else rest_of(mask), axis + 1, epsilon, path)
+    y = tf.concat([tf.reshape(grouped[0], tf.concat([[whole * size], shape[1:]], 0)), rest[0][0]], 0)
+    return y, [tf.concat(values, 0) for values in zip(grouped[1], rest[1])]
 
 
-def _groups(x, gamma, beta, mask, axis, epsilon, path, groups):
-    """`x` in so many groups of equal size, each normalised by its own moments."""
-
-    def apart(value):
-        members = tf.shape(value)[0] // tf.maximum(groups, 1)
-        return tf.reshape(value, tf.concat([[groups, members], tf.shape(value)[1:]], 0))
-
-    grouped, grouped_mask = apart(x), None if mask is None else apart(mask)
-    gamma, beta = (along(flat(value), grouped, axis + 1) for value in (gamma, beta))
-    y, (count, mean, variance) = _normalised(grouped, gamma, beta, grouped_mask, all_but([0, axis + 1], grouped), epsilon, path)
-    statistics = tf.broadcast_to(count, tf.shape(mean)), mean, variance
-    return tf.reshape(y, tf.shape(x)), [tf.reshape(value, [groups, tf.shape(x)[axis]]) for value in statistics]
+def _of_groups(x, gamma, beta, mask, axis, epsilon, path):
+    """(y, [count, mean, variance]) of groups on the first axis, each normalised by its own moments."""
+    gamma, beta = (along(flat(value), x, axis) for value in (gamma, beta))
+    y, (count, mean, variance) = _normalised(x, gamma, beta, mask, all_but([0, axis], x), epsilon, path)
+    shape = tf.gather(tf.shape(x), [0, axis])
+    return y, [tf.reshape(value, shape) for value in (tf.broadcast_to(count, tf.shape(mean)), mean, variance)]

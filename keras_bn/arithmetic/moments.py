@@ -1,4 +1,4 @@
-"""What a batch says about its channels, and how parts of one make a whole."""
+"""What a batch says about its channels, how parts of one make a whole, and how moving statistics follow it."""
 
 from typing import NamedTuple
 
@@ -78,6 +78,31 @@ def sample_variance(batch: Moments) -> tf.Tensor:
         [4.0]
     """
     return batch.variance * _along_channels(batch.count / tf.maximum(batch.count - 1, 1), batch.variance)
+
+
+def moving_average(moving: tf.Tensor, value: tf.Tensor, momentum: float, count: tf.Tensor) -> tf.Tensor:
+    """A moving statistic after one more batch; a batch without any value leaves it as it is.
+
+        momentum * moving + (1 - momentum) * value
+
+    Args:
+        moving: (C,), the statistic so far.
+        value: (C,), the batch's.
+        momentum: the share of `moving` that is kept, as in Keras.
+        count: scalar, how many values a channel `value` was made of.
+
+    Returns:
+        (C,), the dtype of `moving`.
+
+    Example:
+        >>> moving_average(tf.constant([0.]), tf.constant([10.]), momentum=0.9, count=4.).numpy().round(3).tolist()
+        [1.0]
+    """
+    value = tf.cast(value, moving.dtype)
+    momentum = tf.cast(tf.convert_to_tensor(momentum, dtype_hint=moving.dtype), moving.dtype)
+    share_kept = tf.where(count > 0, momentum, tf.ones([], moving.dtype))
+    # A variance of values around 1e20 is infinite; no share of it is 0, where 0 times infinity would be NaN.
+    return tf.math.multiply_no_nan(moving, share_kept) + tf.math.multiply_no_nan(value, 1.0 - share_kept)
 
 
 def _shares(parts):

@@ -20,7 +20,8 @@ def over_replicas(centre: Centre) -> Centre:
         return centre
     shape = tf.shape(centre.variance)
     row = tf.concat([tf.reshape(tf.broadcast_to(value, shape), [-1]) for value in (centre.count, centre.mean, centre.variance)], 0)
-    this_row = tf.one_hot(context.replica_id_in_sync_group, context.num_replicas_in_sync, dtype=row.dtype)
-    table = context.all_reduce(tf.distribute.ReduceOp.SUM, this_row[:, tf.newaxis] * row)
+    this_row = tf.one_hot(context.replica_id_in_sync_group, context.num_replicas_in_sync, on_value=True, off_value=False)
+    # Not a product, as 0 times an infinite variance is NaN.
+    table = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.where(this_row[:, tf.newaxis], row, 0.0))
     count, mean, variance = (tf.reshape(value, shape) for value in merge_moments(Moments(*tf.split(table, 3, axis=1))))
     return Centre(count, mean, tf.zeros_like(mean), variance)

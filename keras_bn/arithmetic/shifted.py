@@ -34,7 +34,7 @@ class Centre(NamedTuple):
         return (x - self.shift) - self.error
 
 
-def centre(x: tf.Tensor, mask: tf.Tensor | None, axes: list[int], small: bool = False, count: tf.Tensor | None = None) -> Centre:
+def centre(x: tf.Tensor, mask: tf.Tensor | None, axes: list[int], few_operations: bool = False) -> Centre:
     """The moments of `x` over `axes`.
 
         d = x - shift      error = mean(d)      variance = mean(d**2) - error**2
@@ -42,22 +42,18 @@ def centre(x: tf.Tensor, mask: tf.Tensor | None, axes: list[int], small: bool = 
     The shift is the mean of the first part of the batch, f = 1/SAMPLE of it or more. By Cauchy and Schwarz it is no further from the mean than
     sqrt(1/f - 1) standard deviations, whatever the data. So the subtraction costs at most 1/f in relative precision, and two sums over the inputs are enough.
 
-    With a mask, or where the inputs are small, the shift is the mean of all, and variance = mean((d - error)**2): one sum more, fewer operations.
+    With a mask, or in few operations, the shift is the mean of all, and variance = mean((d - error)**2): one sum more.
 
     Args:
         x: float32 or float64.
         mask: bool, the shape of `x` with size 1 for the channels, or None.
         axes: which to reduce.
-        small: whether operations cost more than sums, or are to be few.
-        count: values a channel, where that is known already and there is no mask.
+        few_operations: whether it is for a graph that others read.
     """
-    if mask is not None:
-        count = plain_total(tf.cast(mask, x.dtype), axes)
-    elif count is None:
-        count = axes_.size(x, axes, x.dtype)
-    if mask is not None or small:
-        values = tf.maximum(count, 1)
-        add = plain_total if small else total
+    count = axes_.size(x, axes, x.dtype) if mask is None else plain_total(tf.cast(mask, x.dtype), axes)
+    values = tf.maximum(count, 1)
+    if mask is not None or few_operations:
+        add = total_by_axes if few_operations else total
         shift = tf.stop_gradient(add(masked(x, mask), axes) / values)
         error = add(masked(x - shift, mask), axes) / values
         variance = add(tf.square(masked((x - shift) - error, mask)), axes) / values
@@ -67,7 +63,6 @@ def centre(x: tf.Tensor, mask: tf.Tensor | None, axes: list[int], small: bool = 
     start = plain_total(sample[tuple(slice(1 if axis in axes else None) for axis in range(x.shape.rank))], axes)
     shift = tf.stop_gradient(start + total(sample - start, axes) / tf.maximum(axes_.size(sample, axes, x.dtype), 1))
     deviation = x - shift
-    values = tf.maximum(count, 1)
     error = total(deviation, axes) / values
     squared = total(tf.square(deviation), axes) / values
     # Squares of values around 1e20 are infinite; the difference of two infinities would be NaN.
@@ -78,6 +73,14 @@ def centre(x: tf.Tensor, mask: tf.Tensor | None, axes: list[int], small: bool = 
 def plain_total(x: tf.Tensor, axes: list[int]) -> tf.Tensor:
     """The sum over `axes`, in one operation."""
     return tf.reduce_sum(x, axes, keepdims=axes_.are_kept(axes, x))
+
+
+def total_by_axes(x: tf.Tensor, axes: list[int]) -> tf.Tensor:
+    """The sum over `axes`, that over the examples last: one value after the other, a sum of a million values is off by up to 1e-3 of itself."""
+    if axes[:1] != [0] or len(axes) == 1:
+        return plain_total(x, axes)
+    behind = tf.reduce_sum(x, axes[1:], keepdims=True)
+    return plain_total(behind, axes)
 
 
 def total(x: tf.Tensor, axes: list[int]) -> tf.Tensor:

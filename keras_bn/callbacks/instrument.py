@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import types
 import warnings
 from collections.abc import Callable, Iterable
 
@@ -36,7 +37,7 @@ class Instrument(keras.callbacks.Callback):
         self.every = every
         self.history = []
         self.strict = strict
-        self._log_dir, self._log, self._warned = log_dir, None, False
+        self._log_dir, self._log, self._warned = log_dir, None, set()
         self._prepared_for = None  # The model's `Signature` when it was last found to be measurable.
         self._optimizer, self._of_this_training = None, 0  # Earlier records are of other optimizers, whose steps do not go on here.
 
@@ -67,7 +68,7 @@ class Instrument(keras.callbacks.Callback):
             train_batch.build_first(self.model, self._begin)
 
     def on_train_end(self, logs=None):
-        self._guarded(None, self._draw)
+        self._draw()
         self._log = None
 
     def _begin(self):
@@ -93,40 +94,46 @@ class Instrument(keras.callbacks.Callback):
 
     def _record(self, step: int, measure: Callable[[], summaries.Measured]) -> None:
         """Takes a measurement, keeps it and logs it. `measure` returns tags and numbers."""
-
-        def record():
+        with self._surviving("measure", step) as attempt:
             if self._notice_optimizer() and self._log is not None:  # Compiled anew within an epoch.
                 self._log.begin_anew()
             measured = measure()
             scalars = {f"{self.name}/{tag}": float(value) for tag, value in measured.scalars.items()}
             # JSON has no NaN and no infinity; TensorBoard has.
             self.history.append({"step": step, **{tag: value if math.isfinite(value) else None for tag, value in scalars.items()}})
-            if self._log is not None:
+        if attempt.error is not None:
+            self.history.append({"step": step, "error": attempt.error})
+        elif self._log is not None:
+            with self._surviving("write", step):
                 histograms = {f"{self.name}/{tag}": values for tag, values in measured.histograms.items()}
                 self._log.write(step, summaries.Measured(scalars, {f"{self.name}/{tag}": text for tag, text in measured.descriptions.items()}, histograms))
-                number = len(self.history)
-                if number & (number - 1) == 0:  # After 1, 2, 4, 8, ... measurements, so that pictures cost less and less; TensorBoard keeps ten.
-                    self._draw()
-
-        self._guarded(step, record)
+            number = len(self.history)
+            if number & (number - 1) == 0:  # After 1, 2, 4, 8, ... measurements, so that pictures cost less and less; TensorBoard keeps ten.
+                self._draw()
 
     def _draw(self):
         records = [record for record in self.history[self._of_this_training :] if "error" not in record]
         if self._log is not None and records:
             quantity = quantities.pictured(self.quantities)
-            self._log.draw(f"{self.name}/{quantity.name}", records, quantity.name, **quantity.colours._asdict())
+            with self._surviving("draw", records[-1]["step"]):
+                self._log.draw(f"{self.name}/{quantity.name}", records, quantity.name, **quantity.colours._asdict())
 
-    def _guarded(self, step, act):
+    @contextlib.contextmanager
+    def _surviving(self, purpose, step):
+        """Inside it, an error does not end the training, unless `strict`: it becomes the `error` of what this yields, and is warned of, once a purpose."""
+        attempt = types.SimpleNamespace(error=None)
         try:
-            act()
+            yield attempt
         except Exception as error:
             if self.strict:
                 raise
-            message = f"{type(error).__name__}: {error}"
-            self.history.append({"step": step, "error": message})
-            if not self._warned:
-                self._warned = True
-                warnings.warn(f"{type(self).__name__} failed at step {step}, and the training goes on; strict=True would end it: {message}", stacklevel=2)
+            attempt.error = f"{type(error).__name__}: {error}"
+            if purpose not in self._warned:
+                self._warned.add(purpose)
+                warnings.warn(
+                    f"{type(self).__name__} failed to {purpose} at step {step}, and the training goes on; strict=True would end it: {attempt.error}",
+                    stacklevel=4,
+                )
 
 
 def by_layer(rows: Iterable[tuple[str, dict[str, float | None]]], layer_names: dict[str, str]) -> summaries.Measured:

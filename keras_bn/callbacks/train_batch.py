@@ -5,6 +5,7 @@ stand-in takes the batches from the iterator, and calls the model's own function
 function is not traced anew, and computes the same. Executions in which nothing is due have no stand-in.
 """
 
+import weakref
 from collections.abc import Callable
 
 import keras
@@ -73,8 +74,26 @@ def build_first(model: keras.Model, begin: Callable[[], None]) -> None:
 
 def release(model: keras.Model) -> None:
     """Takes away stand-ins that were not used, since something failed before."""
-    while isinstance(model.train_function, _StandIn):
-        model.train_function = model.train_function.train_function
+    model.train_function = _own(model.train_function)
+
+
+_first_trainables = weakref.WeakKeyDictionary()  # Train function -> ids of the variables that were trainable before the first execution that was followed.
+
+
+def _refuse_other_trainables(model, function, trainables):
+    """A train function is traced at its first execution, and goes on training the variables that were trainable then."""
+    if _first_trainables[function] != trainables:
+        raise ValueError(
+            f"{model.name} has other trainable weights than when its training step was made, which goes on training those; expected a model that is compiled "
+            "after `trainable` was changed: compile it anew."
+        )
+
+
+def _own(function):
+    """The model's train function, within the stand-ins around it."""
+    while isinstance(function, _StandIn):
+        function = function.train_function
+    return function
 
 
 class _StandIn:
@@ -126,12 +145,15 @@ class _Following(_StandIn):
         alone = _iterator_of(batch, iterator, model.distribute_strategy)
         if not self._is_due(step):
             return self.train_function(alone)
+        trainables = [id(variable) for variable in model.trainable_variables]
+        _first_trainables.setdefault(_own(self.train_function), trainables)
         before = _result_or_error(lambda: (evaluation.snapshot(model), learning_rate(model.optimizer)))
         logs = self.train_function(alone)
         if step_of(model) != step:  # Else gradients are being accumulated, or were not finite.
             after = _result_or_error(lambda: evaluation.values(model.trainable_variables))
 
             def update():
+                _refuse_other_trainables(model, _own(self.train_function), trainables)
                 snapshot, rate = before()
                 whole = Batch(*keras.utils.unpack_x_y_sample_weight(_whole(batch, model.distribute_strategy)))
                 return Update(snapshot, after(), whole, step, rate)

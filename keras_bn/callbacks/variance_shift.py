@@ -75,9 +75,9 @@ class VarianceShift(instrument.Instrument):
 
     def _prepare(self):
         with instrument.refusing(self, "data", f"inputs for {self.model.name}, or batches of them"):
-            prepared(Measure, self.model).try_out(self.data)
+            prepared(Measure, self.model).of_batch(next(batches.inputs(self.data)))
 
     def _measure(self):
         measure = prepared(Measure, self.model)
-        rows = [(shift.layer, {row.name: getattr(shift, row.name) for row in self.quantities}) for shift in measure(self.data)]
+        rows = [(shift.layer, {row.name: getattr(shift, row.name) for row in self.quantities}) for shift in measure(batches.inputs(self.data))]
         return instrument.by_layer(rows, measure.layer_names)

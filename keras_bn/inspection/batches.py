@@ -17,13 +17,14 @@ def inputs(data) -> Iterator:
             targets, and sample weights; or batches, of inputs or such tuples: a tf.data.Dataset, a keras.utils.PyDataset or whatever else can be iterated over.
 
     Raises:
-        ValueError: what is no data, no batch at all, batches without an end, or a list of arrays of unequal numbers of examples.
+        ValueError: what is no data, no batch at all, batches without an end or of something else than arrays, or a list of arrays of unequal numbers of
+            examples.
     """
     refuse(data)
     if isinstance(data, tuple):
         data = keras.utils.unpack_x_y_sample_weight(data)[0]
         refuse(data)
-    if isinstance(data, dict) or _is_array(data) or (isinstance(data, list) and all(map(_is_array, data))):
+    if _is_array(data) or (isinstance(data, dict) and data) or (isinstance(data, list) and data and all(map(_is_array, data))):
         batches = _cut(data)
     else:
         parts = (data[index] for index in range(len(data))) if isinstance(data, keras.utils.PyDataset) else data
@@ -31,6 +32,9 @@ def inputs(data) -> Iterator:
     empty = True
     for batch in batches:
         empty = False
+        for value in tf.nest.flatten(batch):
+            if not _is_array(value) and not isinstance(value, tf.SparseTensor):
+                raise ValueError(f"`data` holds {value!r} in place of a batch; expected arrays or tensors: convert it by np.asarray.")
         yield batch
     if empty:
         raise ValueError("`data` holds no batch; expected one at least: if it is a generator, it may have been used up, so give a dataset instead.")
@@ -38,7 +42,7 @@ def inputs(data) -> Iterator:
 
 def refuse(data) -> None:
     """Raises the ValueErrors of `inputs` that can be found without reading the data."""
-    if not isinstance(data, Iterable | keras.utils.PyDataset) and not _is_array(data):
+    if (not isinstance(data, Iterable | keras.utils.PyDataset) and not _is_array(data)) or isinstance(data, str):
         raise ValueError(
             f"`data` is {data!r}; expected inputs of the model, or batches of them: an array, a tf.data.Dataset, a keras.utils.PyDataset or what else can be "
             "iterated over."
@@ -50,7 +54,7 @@ def refuse(data) -> None:
 
 def _cut(data):
     """Arrays as batches."""
-    lengths = [len(array) for array in tf.nest.flatten(data)]
+    lengths = [array.shape[0] for array in tf.nest.flatten(data)]
     if len(set(lengths)) > 1:
         raise ValueError(
             f"`data` is a list of arrays of {', '.join(map(str, lengths))} examples; expected equal numbers, as each is one of the model's inputs: "
@@ -61,4 +65,4 @@ def _cut(data):
 
 
 def _is_array(value):
-    return isinstance(value, np.ndarray | tf.Tensor)
+    return isinstance(value, np.ndarray | tf.Tensor | tf.RaggedTensor)

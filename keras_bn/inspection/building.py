@@ -1,16 +1,19 @@
 """Whether a model has all its weights, and how it gets them from the first batch."""
 
+import weakref
+
 import keras
 import tensorflow as tf
 
 from keras_bn import keras_internals
 
 ADVICE = "give it a keras.Input, or call it on a batch before"
+_called = weakref.WeakSet()  # Models that a call has built; what is not built then is not used.
 
 
 def is_built(model: keras.Model) -> bool:
     """Whether the model and every layer in it is built; a subclassed model says that it is when only its `build` was called."""
-    return model.built and all(layer.built for layer in keras_internals.layers_within(model))
+    return model in _called or (model.built and all(layer.built for layer in keras_internals.layers_within(model)))
 
 
 def build(model: keras.Model, x) -> None:
@@ -27,9 +30,12 @@ def build(model: keras.Model, x) -> None:
     try:
         model(tf.nest.map_structure(_symbolic, x))
     except Exception as error:
+        if model.built and model.weights:
+            return  # It has been called, and a layer in it is not used.
         raise ValueError(
             f"{model.name} is not built, and could not be from the first batch; expected a model that has its weights: {ADVICE}: {error}"
         ) from error
+    _called.add(model)
 
 
 def _symbolic(value):

@@ -4,6 +4,7 @@ Read from the operations that one call of the model makes. So it holds for funct
 branches, it is one of its topological orders.
 """
 
+import numbers
 import re
 import weakref
 from collections.abc import Callable, Iterable
@@ -80,7 +81,7 @@ def chosen(stages: list[Stage], layers: Iterable[str | int] | Callable | None) -
         for wanted in layers:
             matching = [stage for stage in stages if wanted in (stage.number, stage.layer().name)]
             if not matching:
-                raise ValueError(f"`layers` holds {wanted!r}; expected names or places of layers with a kernel, which are {known}: choose among these.")
+                raise ValueError(f"`layers` holds {wanted!r}; expected names or numbers of layers with a kernel, which are {known}: choose among these.")
             picked += matching
     if not picked:
         raise ValueError(f"`layers` chooses none; expected one at least of the layers with a kernel, which are {known}: choose among these.")
@@ -108,7 +109,9 @@ def refuse(model: keras.Model, layers: Iterable[str | int] | Callable | None) ->
             owner = owners[id(variable)]
             kernels[owner] = kernels.get(owner, False) or id(variable) in trainables
     stages = [Stage(weakref.ref(layer), number, "", (0,) if kernels[layer] else (), frozenset()) for number, layer in enumerate(kernels, 1)]
-    trainable(chosen(stages if any(kernels.values()) else _none(model), layers))
+    picked = chosen(stages if any(kernels.values()) else _none(model), layers)
+    if layers is None or callable(layers) or not any(isinstance(layer, numbers.Integral) for layer in layers):
+        trainable(picked)  # Which layer a number means, only the order of a call says.
 
 
 def _stages(model, x):

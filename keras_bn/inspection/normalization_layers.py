@@ -28,7 +28,8 @@ def names(model: keras.Model) -> dict[keras.Layer, str]:
     Raises:
         ValueError: there is none.
     """
-    layers = [layer for layer in keras_internals.layers_within(model) if isinstance(layer, keras.layers.BatchNormalization) and getattr(layer, "p", 2) == 2]
+    layers = [layer for layer in keras_internals.layers_within(model) if isinstance(layer, keras.layers.BatchNormalization)]
+    layers = [layer for layer in layers if getattr(layer, "normalises_by_variance", True)]  # Keras's layer does.
     if not layers:
         raise ValueError(f"{model.name} has no batch normalisation layer; expected one at least: this measure is about them, leave it out for other models.")
     return {layer: f"{number:02d}_{layer_order.kind(layer)}" for number, layer in enumerate(layers, 1)}
@@ -37,16 +38,19 @@ def names(model: keras.Model) -> dict[keras.Layer, str]:
 class Call(NamedTuple):
     """One call of a batch normalisation layer.
 
-    inputs, mask (or None), outputs: tensors.
-    noise: where a Dropout stands right in front of the layer, the variance of what it multiplies each value by in training; else None.
+    axis: the channel axis of inputs and outputs.
+    inputs, outputs: tensors; of ragged ones the values that are there.
+    mask: bool, or None.
+    noise: the layer right in front of it, if that is a Dropout; else None.
     activation: of an activation layer right behind, its name and its outputs; else None.
     """
 
     layer: keras.Layer
+    axis: int
     inputs: tf.Tensor
     mask: tf.Tensor | None
     outputs: tf.Tensor
-    noise: float | None
+    noise: keras.Layer | None
     activation: tuple[str, tf.Tensor] | None
 
 
@@ -74,7 +78,7 @@ def watched(model: keras.Model, watch: Callable = lambda inputs: None):
             outputs = tf.nest.map_structure(tf.identity, call())
             index = source(inputs)
             if isinstance(index, int) and (activation := _activation(layer)):
-                calls[index] = calls[index]._replace(activation=(activation, outputs))
+                calls[index] = calls[index]._replace(activation=(activation, _present(outputs)))
             made_by[id(outputs)] = outputs, layer
             return outputs
         if not tf.executing_eagerly() and tf.compat.v1.get_default_graph() is not graph:
@@ -82,22 +86,36 @@ def watched(model: keras.Model, watch: Callable = lambda inputs: None):
                 f"{layer.name} is called within a loop or a function of its own; expected a call that its model makes itself: "
                 "leave out TimeDistributed and its like."
             )
-        watch(inputs)
+        watch(_present(inputs))
         outputs = call()
-        before = source(inputs)
-        noise = _noise(before) if isinstance(before, keras.Layer) else None
-        calls.append(Call(layer, inputs, arguments.get("mask"), outputs, noise, None))
+        before, mask = source(inputs), arguments.get("mask")
+        calls.append(
+            Call(
+                layer=layer,
+                axis=range(inputs.shape.rank)[layer.axis] - (inputs.ragged_rank if isinstance(inputs, tf.RaggedTensor) else 0),
+                inputs=_present(inputs),
+                mask=None if mask is None else tf.cast(mask, tf.bool),
+                outputs=_present(outputs),
+                noise=before if isinstance(before, keras.Layer) and noise_variance(before) is not None else None,
+                activation=None,
+            )
+        )
         made_by[id(outputs)] = outputs, len(calls) - 1
         return outputs
 
     def is_watched(layer):
-        return layer in normalization_layers or _noise(layer) is not None or _activation(layer)
+        return layer in normalization_layers or noise_variance(layer) is not None or _activation(layer)
 
     with intercepted([layer for layer in keras_internals.layers_within(model) if is_watched(layer)], handle):
         yield calls
 
 
-def _noise(layer):
+def _present(values):
+    """Those that are there."""
+    return values.flat_values if isinstance(values, tf.RaggedTensor) else values
+
+
+def noise_variance(layer: keras.Layer) -> float | None:
     """The variance of the factor, of mean 1, that a layer multiplies each value by in training, independently; None for other layers.
 
     A Dropout of `rate` has (1 / (1 - rate))**2 * (1 - rate) - 1 = rate / (1 - rate), and so has Keras's Gaussian one, by its definition. With rate 1 all

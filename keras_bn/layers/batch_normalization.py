@@ -2,12 +2,12 @@
 
 import inspect
 import math
-import numbers
 
 import keras
 import tensorflow as tf
 
 from keras_bn import functional
+from keras_bn.layers.arguments import is_integer, is_number
 
 # Keyword arguments of Keras 2's layer whose values changed how it computed, not what; and those that Keras 3 has since 3.14 only.
 _NO_LONGER = ("fused", "adjustment")
@@ -70,6 +70,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
         [1.0, 15.0]
     """
 
+    normalises_by_variance = True  # Whether `moving_variance` is one.
+
     def __init__(
         self,
         axis: int = -1,
@@ -112,24 +114,30 @@ class BatchNormalization(keras.layers.BatchNormalization):
         if virtual_batch_size is not None and not (is_integer(virtual_batch_size) and virtual_batch_size >= 1):
             refuse("virtual_batch_size", virtual_batch_size, "a positive integer, the number of examples to normalise together, or None for all")
 
-    def _refuse_combinations(self):
-        def exclude(one, other, why):
-            raise ValueError(f"`{one}` and `{other}` of {type(self).__name__} exclude each other, since {why}; leave one of them out.")
+    def _exclude(self, one, other, why):
+        raise ValueError(f"`{one}` and `{other}` of {type(self).__name__} exclude each other, since {why}; leave one of them out.")
 
+    def _refuse_channels_first_of_all(self):
+        if self.virtual_batch_size is not None:
+            self._exclude("virtual_batch_size", f"axis={self.axis}", "both are about the first axis, which cannot hold examples and channels")
+
+    def _refuse_combinations(self):
         size = self.virtual_batch_size
-        if size is not None and self.axis == 0:
-            exclude("virtual_batch_size", "axis=0", "both are about the first axis, which cannot hold examples and channels")
+        if self.axis == 0:
+            self._refuse_channels_first_of_all()
         if size is not None and self.synchronized:
-            exclude("virtual_batch_size", "synchronized", "one makes the groups smaller than a replica's batch and the other larger")
+            self._exclude("virtual_batch_size", "synchronized", "one makes the groups smaller than a replica's batch and the other larger")
         if size is not None and self.renorm:
-            exclude("virtual_batch_size", "renorm", "renormalisation corrects one set of batch statistics and there are several")
+            self._exclude("virtual_batch_size", "renorm", "renormalisation corrects one set of batch statistics and there are several")
         if self.unbiased and self.renorm:
-            exclude("unbiased", "renorm", "renormalisation keeps moving standard deviations of the batch as it is normalised")
+            self._exclude("unbiased", "renorm", "renormalisation keeps moving standard deviations of the batch as it is normalised")
         if self.jit_compile and self.synchronized:
-            exclude("jit_compile", "synchronized", "XLA cannot compile the exchange between replicas")
+            self._exclude("jit_compile", "synchronized", "XLA cannot compile the exchange between replicas")
 
     def build(self, input_shape):
         self._refuse_shape(input_shape)
+        if range(len(input_shape))[self.axis] == 0:
+            self._refuse_channels_first_of_all()
         self._adds_statistics = True
         try:
             super().build(input_shape)
@@ -168,6 +176,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
     def call(self, inputs, training=None, mask=None):
         if isinstance(inputs, tf.RaggedTensor):
             return self._ragged(inputs, training, mask)
+        return self._dense(inputs, training, mask)
+
+    def _dense(self, inputs, training, mask):
         outputs, statistics = self._normalised(inputs, training, mask)
         outputs = self._finished(outputs, training)
         self._assign(statistics)  # Last, so that nothing has changed where something fails.
@@ -190,7 +201,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         values = inputs.flat_values
         for _ in range(ragged_rank):
             values = values[tf.newaxis]  # The rank of the inputs, so that `axis` means the same.
-        outputs = self.call(values, training=training)
+        outputs = self._dense(values, training, None)
         return inputs.with_flat_values(tf.reshape(outputs, tf.shape(inputs.flat_values)))
 
     def _normalised(self, inputs, training, mask):
@@ -387,11 +398,3 @@ class BatchNormalization(keras.layers.BatchNormalization):
         if "renorm" not in inspect.signature(keras.layers.BatchNormalization).parameters and not config.get("renorm"):
             config = {name: value for name, value in config.items() if name not in _RENORM}
         return super().from_config(config)
-
-
-def is_number(value):
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
-
-
-def is_integer(value):
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)

@@ -21,7 +21,7 @@ class LpBatchNormalization(BatchNormalization):
 
     `epsilon` stands beside the square for every p, so that it means the same as in batch normalisation, which is p = 2. Inference takes moving averages of the
     mean and of the measure's square; the latter's weight is called `moving_variance`, as in batch normalisation, whose inference form, and so whatever folds
-    or freezes that, holds for this layer as it is. A variance it is for p = 2 only.
+    or freezes that, holds for this layer as it is. It is a variance only for p = 2.
 
     For p = 1 and inf the variance of y is not 1: for Gaussian x it is pi/2 with p = 1, and below 1 with p = inf.
 
@@ -74,6 +74,10 @@ class LpBatchNormalization(BatchNormalization):
                 )
         super().__init__(axis=axis, momentum=momentum, epsilon=epsilon, center=center, scale=scale, **kwargs)
         self.p = math.inf if p == "inf" else p
+
+    @property
+    def normalises_by_variance(self):
+        return self.p == 2
 
     def _train(self, inputs, gamma, beta, mask):
         outputs, batch = functional.lp_norm_training(inputs, gamma, beta, mask, p=self.p, axis=self.axis, epsilon=self.epsilon, jit_compile=self.jit_compile)

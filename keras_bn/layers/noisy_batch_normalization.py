@@ -1,11 +1,11 @@
 """`NoisyBatchNormalization`: batch normalisation whose outputs are given means and scales that change at every step."""
 
 import math
-import numbers
 
 import keras
 import tensorflow as tf
 
+from keras_bn.layers.arguments import is_integer, is_number
 from keras_bn.layers.batch_normalization import BatchNormalization
 
 # Alg. 1's r_mu and r_sigma: how far the noise of one value is from its channel's, as half of a range and as a standard deviation.
@@ -27,7 +27,7 @@ class NoisyBatchNormalization(BatchNormalization):
     have mean m[c] and variance s[c]**2 + 0.1**2 + 0.1**2 / 3.
 
     There is noise where the batch's statistics are used: in training, unless `trainable=False`. The moving statistics are those of the inputs, without it.
-    What is drawn is a function of the seed, of how often it was drawn from before, and of whether XLA compiles what draws.
+    What is drawn depends on the seed and on how often it was drawn from before; XLA draws other numbers from the same seed.
 
     Args:
         mean_range: number from 0, the paper's n_mu.
@@ -68,18 +68,18 @@ class NoisyBatchNormalization(BatchNormalization):
         def refuse(name, value, expected):
             raise ValueError(f"`{name}` of {type(self).__name__} is {value!r}; expected {expected}.")
 
-        if not (_is_number(mean_range) and 0 <= mean_range < math.inf):
+        if not (is_number(mean_range) and 0 <= mean_range < math.inf):
             refuse("mean_range", mean_range, "a number from 0, the largest mean of the noise: 0.5 in the paper")
-        if not (_is_number(variance_range) and 1 <= variance_range < math.inf):
+        if not (is_number(variance_range) and 1 <= variance_range < math.inf):
             refuse("variance_range", variance_range, "a number from 1, the largest scale of the noise: 1.25 in the paper, 1 for none but the values' own")
-        if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or seed < 0):
+        if seed is not None and not (is_integer(seed) and seed >= 0):
             refuse("seed", seed, "an integer from 0, or None for one drawn at random")
         super().__init__(**kwargs)
         self.mean_range = float(mean_range)
         self.variance_range = float(variance_range)
-        self.seed = seed
+        self.seed = None if seed is None else int(seed)
         self.noise_in_inference = bool(noise_in_inference)
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed_generator = keras.random.SeedGenerator(self.seed)
 
     def _finished(self, outputs, training):
         if self.noise_in_inference:
@@ -106,7 +106,3 @@ class NoisyBatchNormalization(BatchNormalization):
     def get_config(self):
         additions = {name: getattr(self, name) for name in ("mean_range", "variance_range", "seed", "noise_in_inference")}
         return {**super().get_config(), **additions}
-
-
-def _is_number(value):
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)

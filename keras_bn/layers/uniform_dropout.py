@@ -1,9 +1,9 @@
 """`UniformDropout`: noise in proportion to each value, which shifts variances less than Dropout does."""
 
-import numbers
-
 import keras
 import tensorflow as tf
+
+from keras_bn.layers.arguments import is_integer, is_number
 
 
 @keras.saving.register_keras_serializable(package="keras_bn")
@@ -23,7 +23,7 @@ class UniformDropout(keras.Layer):
         **kwargs: name, dtype and all else of `keras.Layer`.
 
     Call arguments:
-        inputs: floating, any shape.
+        inputs: floating, any shape; of ragged and sparse ones the values that are there are multiplied.
         training: bool, None or a boolean scalar tensor. A mask is passed on.
 
     Returns:
@@ -47,14 +47,14 @@ class UniformDropout(keras.Layer):
         def refuse(name, value, expected):
             raise ValueError(f"`{name}` of {type(self).__name__} is {value!r}; expected {expected}.")
 
-        if not isinstance(beta, numbers.Real) or isinstance(beta, bool) or not 0 <= beta <= 1:
+        if not (is_number(beta) and 0 <= beta <= 1):
             refuse("beta", beta, "a number from 0 to 1, the largest relative change of a value: beyond 1 it would change signs")
-        if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or seed < 0):
+        if seed is not None and not (is_integer(seed) and seed >= 0):
             refuse("seed", seed, "an integer from 0, or None for one drawn at random")
         super().__init__(**kwargs)
         self.beta = float(beta)
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed = None if seed is None else int(seed)
+        self.seed_generator = keras.random.SeedGenerator(self.seed)
         self.supports_masking = True
 
     @property
@@ -63,7 +63,13 @@ class UniformDropout(keras.Layer):
         return self.beta**2 / 3
 
     def call(self, inputs, training=None):
-        inputs = tf.convert_to_tensor(inputs)
+        if isinstance(inputs, tf.RaggedTensor):
+            return inputs.with_flat_values(self._dense(inputs.flat_values, training))
+        if isinstance(inputs, tf.SparseTensor):
+            return inputs.with_values(self._dense(inputs.values, training))
+        return self._dense(tf.convert_to_tensor(inputs), training)
+
+    def _dense(self, inputs, training):
         if not inputs.dtype.is_floating:
             raise ValueError(f"{self.name} received inputs of dtype {inputs.dtype.name}; expected floating point: cast them, for instance to float32.")
         if tf.is_tensor(training):

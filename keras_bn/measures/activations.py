@@ -39,7 +39,8 @@ _RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}
 class Distribution(NamedTuple):
     """Of the inputs or outputs of one layer on one batch.
 
-    mean, variance: of each channel, (C,), float64, divisor N; sample: the values that percentiles are of. Masked positions are in none of them.
+    mean, variance: of each channel, (C,), float64, divisor N; NaN where every position is masked; sample: the values that percentiles are of. Masked positions
+    are in none of them.
     """
 
     mean: np.ndarray
@@ -68,8 +69,8 @@ class ActivationStatistics(NamedTuple):
     layer: its number and kind, such as 02_batch_normalization; inputs, outputs: `Distribution`.
     saturated: share of the values of a sigmoid or tanh right behind it that are within 1 % of its range from either end; None for other activations.
     dead: share of the channels of a ReLU right behind it that are 0 on the whole batch; None for other activations.
-    gradient_norm: of the loss, to the layer's inputs; None without targets.
-    gradient_ratio: square of `gradient_norm` by that of the next of the layers; None for the last and without targets.
+    gradient_norm: of the loss, to the layer's inputs; None without targets, and for inputs that are integers.
+    gradient_ratio: square of `gradient_norm` by that of the next of the layers; None for the last, and where there is no norm.
     """
 
     layer: str
@@ -153,7 +154,7 @@ class Measure:
         ]
         norms = [result.get("gradient_norm") for result in results]
         with np.errstate(divide="ignore", invalid="ignore"):
-            ratios = [None if after is None else float(np.divide(before**2, after**2)) for before, after in zip(norms, [*norms[1:], None])]
+            ratios = [None if before is None or after is None else float(np.divide(before**2, after**2)) for before, after in zip(norms, [*norms[1:], None])]
         return [
             ActivationStatistics(
                 layer=name,
@@ -170,7 +171,7 @@ class Measure:
     def _computed(self, snapshot, batch, scale):
         """One dict a layer."""
         model = self._model()
-        with tf.GradientTape(watch_accessed_variables=False) as tape, normalization_layers.watched(model, tape.watch) as calls:
+        with tf.GradientTape(watch_accessed_variables=False) as tape, normalization_layers.watched(model, watch=_watched_by(tape)) as calls:
             if batch.y is None:
                 evaluation.outputs(model, snapshot, batch.x, training=True)
             else:
@@ -181,15 +182,18 @@ class Measure:
         self._called = [names[call.layer] for call in first_calls]
         results = [self._of_call(call) for call in first_calls]
         if batch.y is not None:
-            gradients = tape.gradient(loss, [call.inputs for call in first_calls], unconnected_gradients=tf.UnconnectedGradients.ZERO)
-            for result, gradient in zip(results, gradients):
-                result["gradient_norm"] = tf.norm(tf.cast(gradient, tf.float64)) / tf.cast(scale, tf.float64)
+            differentiable = [index for index, call in enumerate(first_calls) if call.inputs.dtype.is_floating]
+            inputs = [first_calls[index].inputs for index in differentiable]
+            gradients = tape.gradient(loss, inputs, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+            for index, gradient in zip(differentiable, gradients):
+                results[index]["gradient_norm"] = tf.norm(tf.cast(gradient, tf.float64)) / tf.cast(scale, tf.float64)
         return results
 
     def _of_call(self, call):
-        axis, result = call.layer.axis, {}
+        axis, result = call.axis, {}
         for name, values in (("inputs", call.inputs), ("outputs", call.outputs)):
-            _, result[f"{name}_mean"], result[f"{name}_variance"] = self._moments(values, axis, call.mask)
+            count, *moments = self._moments(values, axis, call.mask)
+            result[f"{name}_mean"], result[f"{name}_variance"] = (tf.where(count > 0, value, np.nan) for value in moments)
             result[f"{name}_sample"] = _sample(values, axis, call.mask)
         if call.activation is not None:
             kind, outputs = call.activation
@@ -201,8 +205,13 @@ class Measure:
                 result["saturated"] = _share(saturated if counted is None else tf.boolean_mask(saturated, counted))
             if kind == "relu":
                 others = [index for index in range(outputs.shape.rank) if index != range(outputs.shape.rank)[axis]]
-                result["dead"] = _share(tf.reduce_all((outputs == 0) if counted is None else (outputs == 0) | ~counted, others))
+                dead = tf.reduce_all((outputs == 0) if counted is None else (outputs == 0) | ~counted, others)
+                result["dead"] = _share(dead if counted is None else tf.boolean_mask(dead, tf.reduce_any(counted, others)))
         return result
+
+
+def _watched_by(tape):
+    return lambda inputs: tape.watch(inputs) if inputs.dtype.is_floating else None
 
 
 def _distribution(result, side):

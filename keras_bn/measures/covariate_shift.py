@@ -68,19 +68,22 @@ def internal_covariate_shift(
         equals `after`, l2 is 0 and the cosine 1. Where G is 0, `relative` is infinite or NaN; where one of the gradients is 0, the cosine is NaN.
 
     Raises:
-        ValueError: `layers` names a layer that does not exist or chooses none that is trainable; no layer has a trainable kernel.
+        ValueError: `before` or `after` are not like the trainable weights; `layers` names a layer that does not exist or chooses none that is trainable; no
+            layer has a trainable kernel.
 
     Source: Santurkar et al. 2018, Definition 2.1. It does not say to which layer gamma and beta belong, nor whether batch statistics are meant.
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3), keras.layers.Dense(1)])
         >>> model.compile("sgd", "mse")
-        >>> before = model.get_weights()
+        >>> before = [weight.numpy() for weight in model.trainable_variables]
         >>> after = [value + 0.1 for value in before]
         >>> shift = internal_covariate_shift(model, before, after, np.ones((4, 2)), np.ones((4, 1)))
         >>> [(layer.layer, layer.l2 > 0) for layer in shift]
         [('01_dense', False), ('02_dense', True)]
     """
+    for name, weights in (("before", before), ("after", after)):
+        _refuse_weights(model, name, weights)
     update = Update(
         Snapshot(evaluation.tensors(list(before)), evaluation.values(model.non_trainable_variables)),
         evaluation.tensors(list(after)),
@@ -93,6 +96,16 @@ def measure_of(model: keras.Model, x, layers: Iterable[str | int] | Callable | N
     """The measure of these layers, prepared once for the model; arguments as of `internal_covariate_shift`."""
     stages = trainable(chosen(prepared(LayerOrder, model)(x), layers))
     return prepared(Measure, model, tuple(stages))
+
+
+def _refuse_weights(model, name, weights):
+    shapes, expected = ([tuple(np.shape(weight)) for weight in each] for each in (weights, model.trainable_variables))
+    if shapes != expected:
+        differing = next((index for index, pair in enumerate(zip(shapes, expected)) if len(set(pair)) > 1), None)
+        which = "" if differing is None else f", of which that at index {differing} has shape {shapes[differing]} instead of {expected[differing]}"
+        raise ValueError(
+            f"`{name}` holds {len(shapes)} weights{which}; expected {len(expected)}, like `model.trainable_variables` of a built model: take copies of those."
+        )
 
 
 class Measure:

@@ -1,6 +1,8 @@
 """`variance_shift`: how far the moving statistics are from those that the inputs have in inference."""
 
+import itertools
 import weakref
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import keras
@@ -80,18 +82,16 @@ def variance_shift(model: keras.Model, data) -> list[VarianceShift]:
         >>> shift.layer, shift.mean.tolist(), shift.variance.tolist(), shift.ratio
         ('01_batch_normalization', [2.0, 6.0], [4.0, 9.0], 6.5)
     """
-    return prepared(Measure, built_by(model, data))(data)
-
-
-def built_by(model: keras.Model, data) -> keras.Model:
-    """The model, built from the first batch of the data if it is not."""
+    parts = batches.inputs(data)
     if not building.is_built(model):
-        building.build(model, evaluation.tensors(next(iter(batches.inputs(data)))))
-    return model
+        first = next(parts)
+        building.build(model, evaluation.tensors(first))
+        parts = itertools.chain([first], parts)  # A generator gives each batch once.
+    return prepared(Measure, model)(parts)
 
 
 class Measure:
-    """`Measure(model)(data)`: the variance shift of a model.
+    """`Measure(model)(batches)`: the variance shift of a model.
 
     Attributes:
         layer_names: dict, a result's `layer` to the layer's own name.
@@ -101,19 +101,17 @@ class Measure:
         self._model = weakref.ref(model)
         self._names = {name: weakref.ref(layer) for layer, name in normalization_layers.names(model).items()}
         self.layer_names = {name: layer().name for name, layer in self._names.items()}
-        self._called, self._noise = [], {}  # Filled when traced: names of the layers that a call of the model uses, and `Call.noise` of each.
+        self._called, self._noise = [], {}  # Filled when traced: names of the layers that a call of the model uses, and of some `Call.noise`, weakly.
         self._moments = channel_moments()
         self.function = evaluation.traced(self._moments_of_batch)
 
-    def __call__(self, data) -> list[VarianceShift]:
-        parts = [self._of_batch(x) for x in batches.inputs(data)]
+    def __call__(self, inputs: Iterable) -> list[VarianceShift]:
+        """inputs: batches of what the model takes as `x`."""
+        parts = [self.of_batch(x) for x in inputs]
         return [self._shift(name, [part[index] for part in parts]) for index, name in enumerate(self._called)]
 
-    def try_out(self, data) -> None:
-        """Evaluates one batch of the data: raises what the measure would raise, and traces."""
-        self._of_batch(next(iter(batches.inputs(data))))
-
-    def _of_batch(self, x):
+    def of_batch(self, x):
+        """The moments of each layer's inputs on one batch."""
         return self.function(evaluation.snapshot(self._model()), evaluation.tensors(x))
 
     def _moments_of_batch(self, snapshot, x):
@@ -122,14 +120,16 @@ class Measure:
             evaluation.outputs(model, snapshot, x, training=False)
         of_layer = {name: [call for call in calls if call.layer is layer()] for name, layer in self._names.items()}
         self._called = [name for name, calls in of_layer.items() if calls]
-        self._noise = {name: of_layer[name][-1].noise for name in self._called}
-        return [_pooled([self._moments(call.inputs, call.layer.axis, call.mask) for call in of_layer[name]]) for name in self._called]
+        last_calls = {name: of_layer[name][-1] for name in self._called}
+        self._noise = {name: weakref.ref(call.noise) for name, call in last_calls.items() if call.noise is not None}
+        return [_pooled([self._moments(call.inputs, call.axis, call.mask) for call in of_layer[name]]) for name in self._called]
 
     def _shift(self, name, parts):
-        layer, noise = self._names[name](), self._noise[name]
+        layer = self._names[name]()
         _, mean, variance = (value.numpy() for value in _pooled([functional.Moments(*part) for part in parts]))
         moving_mean, moving_variance = (tf.convert_to_tensor(value).numpy().astype("float64") for value in (layer.moving_mean, layer.moving_variance))
         predicted = predicted_ratio = None
+        noise = normalization_layers.noise_variance(self._noise[name]()) if name in self._noise else None
         if noise is not None:
             predicted = variance + (mean**2 + variance) * noise
             predicted_ratio = float(_either_way(variance.mean(), predicted.mean()))

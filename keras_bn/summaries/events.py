@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 
 import tensorflow as tf
@@ -16,7 +17,8 @@ def as_os_error():
     try:
         yield
     except tf.errors.OpError as error:
-        raise OSError(f"event file not written: {error.message.splitlines()[0]}") from error
+        message = re.sub(r"^\{\{.*?\}\} *", "", error.message.splitlines()[0])  # Without the name of TensorFlow's operation.
+        raise OSError(f"event file not written: {message}; expected a folder that can be written to: choose another or mend this one.") from error
 
 
 @contextlib.contextmanager

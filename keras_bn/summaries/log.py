@@ -28,8 +28,14 @@ class Log:
 
     @classmethod
     def open(cls, log_dir: str | os.PathLike) -> "Log":
-        """The log of that folder; the same one for all who hold it, since TensorBoard may follow one event file a folder only."""
-        path = str(log_dir) if "://" in str(log_dir) else os.path.abspath(log_dir)
+        """The log of that folder; the same one for all who hold it, since TensorBoard may follow one event file a folder only.
+
+        Raises:
+            ValueError: an address such as gs://bucket that was made a path object.
+        """
+        if isinstance(log_dir, os.PathLike) and re.match(r"\w{2,}:/[^/]", os.fspath(log_dir)):
+            raise ValueError(f"`log_dir` is {log_dir!r}, an address from which a path object has taken a slash; expected the address: give it as a string.")
+        path = str(log_dir).rstrip("/") if "://" in str(log_dir) else os.path.abspath(log_dir)
         log = _open_logs.get(path)
         if log is None or not tf.io.gfile.isdir(path):
             _open_logs[path] = log = cls(path)

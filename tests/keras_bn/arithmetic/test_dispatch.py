@@ -7,7 +7,7 @@ import tensorflow as tf
 import keras_bn
 from keras_bn.arithmetic import dispatch, fused
 
-USUAL = dict(masked=False, grouped=False, synchronized=False, xla=False, accelerated=False, differentiated=True)
+USUAL = dict(masked=False, grouped=False, synchronized=False, xla=False, accelerated=False, differentiated=True, forwards=False)
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,7 @@ USUAL = dict(masked=False, grouped=False, synchronized=False, xla=False, acceler
         *[("float32", {circumstance: True}, "shifted") for circumstance in ("masked", "grouped", "xla", "accelerated")],
         ("float32", dict(synchronized=True), "plain"),
         ("float32", dict(differentiated=False), "plain"),
+        ("float32", dict(forwards=True), "plain"),
         ("float64", dict(differentiated=False, xla=True), "plain"),
         ("float64", dict(xla=True), "shifted"),
         ("float16", dict(masked=True), "shifted"),
@@ -105,7 +106,7 @@ def test_a_graph_without_a_tape_holds_plain_operations_only():
 
 
 def test_an_accelerator_is_noticed(monkeypatch):
-    assert dispatch.choose_path(tf.float32) == "fused"
+    assert dispatch.choose_path((tf.ones([2, 3]), None, None)) == "fused"
     gpu = tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")
     monkeypatch.setattr(tf.config, "get_visible_devices", lambda: [gpu])
-    assert dispatch.choose_path(tf.float32) == "shifted"
+    assert dispatch.choose_path((tf.ones([2, 3]), None, None)) == "shifted"

@@ -72,6 +72,15 @@ def test_variance_of_many_values(offset, computed, rng):
     np.testing.assert_allclose(batch.variance, reference.moments(x)[1], rtol=1e-4)
 
 
+@pytest.mark.parametrize(("path", "shape"), [("fused", (2**21, 3)), ("plain", (32, 256, 256, 1))])
+def test_variance_of_many_values_in_single_operations(path, shape, rng):
+    """Of examples so tiny that single operations take them all, and where no tape records."""
+    x = rng.standard_normal(shape, "float32") + np.float32(2)
+    run = tf.function(lambda x: functional.batch_norm_training(x, None, None, axis=-1, epsilon=1e-3, path=path)[1])
+    batch = run.get_concrete_function(tf.TensorSpec([None, *shape[1:]]))(tf.constant(x))
+    np.testing.assert_allclose(batch.variance, reference.moments(x)[1], rtol=1e-4)
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_variance_stays_right_far_from_zero_in_half_precision(dtype, computed, rng):
     path, execution = computed
@@ -224,8 +233,9 @@ def test_moments_carry_no_gradient(path, inputs):
     assert tape.gradient(loss, x) is None
 
 
-@pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize(("shape", "axis"), [((16, 5), -1), ((4, 6, 5, 3), -1), ((4, 3, 6, 5), 1)])
+@pytest.mark.parametrize(
+    ("shape", "axis", "path"), [((16, 5), -1, "plain"), ((4, 6, 5, 3), -1, "fused"), ((4, 6, 5, 3), -1, "plain"), ((4, 3, 6, 5), 1, "plain")]
+)
 def test_inference_has_gradients_of_two_orders(shape, axis, path, inputs, rng):
     x, dy, direction = (tf.constant(value, tf.float32) for value in (inputs(shape, axis), rng.normal(size=shape), rng.normal(size=shape)))
     gamma, beta, mean = (tf.constant(rng.normal(2, 1, shape[axis]), tf.float32) for _ in range(3))
@@ -276,7 +286,32 @@ def test_operations_show_the_graph_optimiser_the_shape_of_what_a_function_of_its
     monkeypatch.setattr(fused, "SMALL", -1)
     run = tf.function(lambda x: functional.batch_norm_training(x, None, None, axis=-1, epsilon=0.1, path="fused")[0])
     definition = run.get_concrete_function(tf.TensorSpec([8, 6, 5, 4])).graph.as_graph_def()
-    bodies = [definition.node, *(function.node_def for function in definition.library.function)]
     nodes = [node for body in (definition.node, *(function.node_def for function in definition.library.function)) for node in body]
     [shape] = [node.attr["shape"].shape for node in nodes if node.op == "EnsureShape" and "PartitionedCall" in node.input[0]]
-    assert len(shape.dim) == 4 and not shape.unknown_rank
+    assert len(shape.dim) == 4
+
+
+@pytest.mark.parametrize(
+    ("dtype", "asked", "sentence"),
+    [
+        ("float32", dict(path="fast"), '`path` is \'fast\'; expected "fused", "shifted" or "plain": leave it out to have it chosen.'),
+        ("float64", dict(path="fused"), "`path` is 'fused' with float64; expected"),
+        ("float32", dict(path="fused", mask=tf.constant([True, False])), "`path` is 'fused' with a mask; expected"),
+        ("float32", dict(path="fused", virtual_batch_size=1), "`path` is 'fused' with virtual batches; expected"),
+        ("float32", dict(path="shifted", synchronized=True), "`path` is 'shifted' with synchronized=True; expected"),
+    ],
+)
+def test_a_path_that_does_not_compute_what_is_asked_for_is_refused(dtype, asked, sentence):
+    x = tf.constant([[1, 2], [3, 5]], dtype)
+    with pytest.raises(ValueError, match="`path`") as caught:
+        functional.batch_norm_training(x, None, None, axis=-1, epsilon=0.1, **asked)
+    assert str(caught.value).startswith(sentence)
+    functional.batch_norm_training(x, None, None, axis=-1, epsilon=0.1, **{**asked, "path": None})  # The remedy.
+
+
+@pytest.mark.parametrize(("path", "shape", "axis"), [("shifted", (2, 3), -1), ("fused", (2, 3), -1), ("fused", (2, 3, 4, 5), 1)])
+def test_a_path_that_inference_has_not_is_refused(path, shape, axis):
+    arguments = tf.ones(shape), None, None, tf.ones(shape[axis]), tf.ones(shape[axis])
+    with pytest.raises(ValueError, match="leave it out to have it chosen"):
+        functional.batch_norm_inference(*arguments, axis=axis, epsilon=0.1, path=path)
+    functional.batch_norm_inference(*arguments, axis=axis, epsilon=0.1)  # The remedy.

@@ -11,7 +11,7 @@ import tensorflow as tf
 import trainings
 
 import keras_bn
-from keras_bn import callbacks
+from keras_bn import callbacks, summaries
 from keras_bn.inspection import evaluation
 
 
@@ -61,7 +61,7 @@ CASES = {
     "no such layer": (
         lambda: plain(keras.layers.Dense(3, name="only")),
         lambda: callbacks.InternalCovariateShift(layers=["other"]),
-        "`layers` holds 'other'; expected names or places of layers with a kernel, which are 1: only: choose among these.",
+        "`layers` holds 'other'; expected names or numbers of layers with a kernel, which are 1: only: choose among these.",
     ),
     "layers that choose none": (
         lambda: plain(keras.layers.Dense(3, name="only")),
@@ -198,10 +198,10 @@ INSTRUMENTS = {
 @pytest.mark.parametrize(("make", "steps"), INSTRUMENTS.values(), ids=INSTRUMENTS)
 def test_a_failure_is_told_once_and_recorded_and_the_training_goes_on(make, steps, failing, tmp_path):
     instrument = make(log_dir=str(tmp_path), every=2)
-    sentence = f"{type(instrument).__name__} failed at step {steps[0]}, and the training goes on; strict=True would end it: MemoryError: "
+    sentence = f"{type(instrument).__name__} failed to measure at step {steps[0]}, and the training goes on; strict=True would end it: MemoryError: "
     with pytest.warns(UserWarning, match=f"^{re.escape(sentence)}") as warned:
         fit(failing, FromNowOn(), instrument)
-    assert sum("failed at step" in str(warning.message) for warning in warned) == 1
+    assert sum("failed to measure at step" in str(warning.message) for warning in warned) == 1
     assert [record["step"] for record in instrument.history] == steps
     assert all("too much" in record["error"] for record in instrument.history)
     assert int(failing.optimizer.iterations) == 6
@@ -222,7 +222,9 @@ def test_copies_that_fail_do_not_end_the_training(monkeypatch):
     """What a measurement needs of the step is copied while it is trained."""
     monkeypatch.setattr(evaluation, "snapshot", lambda model: 1 / 0)
     instrument = callbacks.LossLandscape(every=2)
-    with pytest.warns(UserWarning, match=r"^LossLandscape failed at step 0, and the training goes on; strict=True would end it: ZeroDivisionError: "):
+    with pytest.warns(
+        UserWarning, match=r"^LossLandscape failed to measure at step 0, and the training goes on; strict=True would end it: ZeroDivisionError: "
+    ):
         fit(compiled(trainings.network()), instrument)
     assert [record["step"] for record in instrument.history] == [0, 2, 4]
 
@@ -265,3 +267,55 @@ def test_a_stand_in_that_was_not_used_is_taken_away():
     fit(model, instrument)
     assert [record["step"] for record in instrument.history] == [4]
     assert left.history == []
+
+
+def test_trainable_that_was_changed_without_compiling_is_an_error_not_a_number():
+    """The training goes on with the weights of before, so that there is no number of what is trainable now."""
+
+    class Freezing(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                self.model.layers[0].trainable = False
+
+    model = compiled(trainings.network())
+    instruments = [callbacks.InternalCovariateShift(every=1), callbacks.LossLandscape(every=1)]
+    with pytest.warns(UserWarning, match="other trainable weights than when its training step was made"):
+        model.fit(trainings.X[:8], trainings.Y[:8], batch_size=8, epochs=2, verbose=0, callbacks=[*instruments, Freezing()])
+    for instrument in instruments:
+        assert ["error" in record for record in instrument.history] == [False, True]
+    compiled(model)  # The remedy.
+    model.fit(trainings.X[:8], trainings.Y[:8], batch_size=8, verbose=0, callbacks=instruments)
+    for instrument in instruments:
+        assert ["error" in record for record in instrument.history] == [False, True, False]
+
+
+def test_layers_are_numbered_in_the_order_in_which_they_compute():
+    class Net(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.last, self.first = keras.layers.Dense(3, name="last"), keras.layers.Dense(4, name="first")
+            self.last.trainable = False
+
+        def call(self, x):
+            return self.last(self.first(x))
+
+    model = Net()
+    model(trainings.X)
+    instrument = callbacks.InternalCovariateShift(every=1, layers=[1], strict=True)
+    fit(compiled(model), instrument)
+    assert "internal_covariate_shift/l2/01_dense" in instrument.history[0]
+
+
+@pytest.mark.parametrize("failing_method", ["write", "draw"])
+def test_a_log_that_fails_leaves_the_numbers(failing_method, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(summaries.Log, failing_method, fail)
+    instrument = callbacks.InternalCovariateShift(str(tmp_path), every=2)
+    sentence = f"^InternalCovariateShift failed to {failing_method} at step 0, and the training goes on; strict=True would end it: OSError: disk full"
+    with pytest.warns(UserWarning, match=sentence) as warned:
+        fit(compiled(trainings.network()), instrument)
+    assert sum(f"failed to {failing_method}" in str(warning.message) for warning in warned) == 1
+    assert [record["step"] for record in instrument.history] == [0, 2, 4]
+    assert not any("error" in record for record in instrument.history)

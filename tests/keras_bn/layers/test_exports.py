@@ -77,3 +77,16 @@ def test_tflite_folds_what_it_folds_of_keras_layer(rank, inputs, tmp_path):
     theirs, ours = held
     assert ours == theirs
     assert not {"MUL", "SUB", "ADD", "RSQRT"} & set(ours)
+
+
+@pytest.mark.parametrize("batch_size", [4, 8, 6, 3])
+def test_onnx_of_virtual_batches(batch_size, inputs, rng, tmp_path):
+    """With and without a rest, and with nothing but a rest: none of a group is a size of 0, which ONNX reads otherwise."""
+    model = filled(model_of(keras_bn.BatchNormalization(virtual_batch_size=4), keras.layers.Conv2D(4, 3), (7, 9, 3), True), rng)
+    x = inputs((batch_size, 7, 9, 3))
+    expected = model(x)
+    path = str(tmp_path / "model.onnx")
+    model.export(path, format="onnx", verbose=False)
+    session = onnxruntime.InferenceSession(path)
+    [exported] = session.run(None, {session.get_inputs()[0].name: x})
+    np.testing.assert_allclose(exported, expected, rtol=1e-4, atol=1e-4)

@@ -95,3 +95,27 @@ def test_every_option_under_every_policy(kind, arguments, dtype, inputs):
     assert (y.dtype, derivatives[0].dtype) == (layer.compute_dtype, layer.compute_dtype)
     assert all(np.isfinite(tf.cast(value, tf.float32)).all() for value in [y, *derivatives])
     assert layer(x, training=False).dtype == layer.compute_dtype
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_frozen_layer_rounds_its_gradient_once(dtype, rng, execution):
+    shape = (5, 64, 64, 4)  # Large enough for the kernel.
+    layer = keras_bn.BatchNormalization(dtype=f"mixed_{dtype}", epsilon=1e-12)
+    layer.build(shape)
+    layer.moving_variance.assign([0.0, 0.5, 3.0, 7.0])
+    dy = rng.normal(size=shape)
+    dy[..., 0] = 0
+
+    def run(x, dy):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x, training=False)
+        return tape.gradient(y, x, dy)
+
+    dy = tf.cast(dy, dtype)
+    dx = execution(run)(tf.cast(rng.normal(size=shape), dtype), dy)
+    np.testing.assert_array_equal(dx[..., 0], 0)  # A factor of 1e6, beyond half precision, times 0.
+    exact = tf.cast(dy, tf.float64) / np.sqrt(layer.moving_variance.numpy().astype("float64") + 1e-12)
+    # Rounding once is off in either way; a rounded factor is off in the same way everywhere.
+    share = np.mean(tf.cast(dx, tf.float64)[..., 1:] * exact[..., 1:], (0, 1, 2)) / np.mean(exact[..., 1:] ** 2, (0, 1, 2))
+    np.testing.assert_allclose(share, 1, atol=2e-4)

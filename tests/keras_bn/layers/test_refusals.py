@@ -156,3 +156,10 @@ def test_symbolic_inputs(symbolic, expected):
 def test_reset_before_build():
     with pytest.raises(ValueError, match="expected a layer that is built: call it or its `build` first"):
         keras_bn.BatchNormalization().reset_statistics()
+
+
+def test_virtual_batches_and_channels_on_the_first_axis_counted_from_the_end():
+    with pytest.raises(ValueError, match="axis=-2") as caught:
+        keras_bn.BatchNormalization(axis=-2, virtual_batch_size=4).build((8, 3))
+    assert str(caught.value) == exclusive("virtual_batch_size", "axis=-2", "both are about the first axis, which cannot hold examples and channels")
+    keras_bn.BatchNormalization(axis=-2).build((8, 3))  # The remedy.

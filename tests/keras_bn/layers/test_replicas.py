@@ -151,3 +151,11 @@ def test_fit_save_and_load(synchronized, strategy, inputs, tmp_path):
     np.testing.assert_array_equal(layer.moving_mean.numpy(), np.zeros(4))
     model.load_weights(tmp_path / "model.weights.h5")
     np.testing.assert_allclose(layer.moving_mean.numpy(), before, rtol=1e-6)
+
+
+def test_finite_values_whose_squares_are_not_give_no_nan(strategy, inputs, rng):
+    layer = built(strategy, -1, (4,), synchronized=True)
+    xs, dys = data(inputs, rng, -1, (4,), (6, 6))
+    y, gradients = trained(strategy, layer, [x * np.float32(1e20) for x in xs], dys)
+    for values in (*y, *(value for gradient in gradients for value in gradient), layer.moving_mean, layer.moving_variance):
+        assert not np.isnan(values).any()

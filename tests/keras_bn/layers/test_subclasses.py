@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_bn
 
@@ -62,3 +63,17 @@ def test_weights_of_its_own_are_as_it_says(kind, inputs):
     assert layer.extra.shape == (2,)
     assert layer.moving_mean.dtype == "float32"
     assert [weight.name for weight in layer.weights].count("moving_mean") == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_call_around_ragged_inputs_is_made_once(kind, inputs):
+    class Doubled(kind):
+        def call(self, inputs, training=None, mask=None):
+            return 2 * super().call(inputs, training=training, mask=mask)
+
+    values = inputs((7, 3))
+    doubled, once = Doubled(), kind()
+    for layer in (doubled, once):
+        layer.build((None, 3))
+    x = tf.RaggedTensor.from_row_lengths(values, [3, 4])
+    np.testing.assert_allclose(doubled(x, training=False).flat_values, 2 * once(values, training=False), rtol=1e-5, atol=1e-6)

@@ -172,3 +172,15 @@ def test_integers_are_refused():
     with pytest.raises(ValueError, match="dtype") as caught:
         keras_bn.UniformDropout(0.1, name="noise").call(tf.constant([1, 2]), training=True)
     assert str(caught.value) == "noise received inputs of dtype int32; expected floating point: cast them, for instance to float32."
+
+
+def test_of_ragged_and_sparse_inputs_the_values_that_are_there_are_multiplied():
+    layer = keras_bn.UniformDropout(0.1, seed=np.int64(3))
+    values = tf.fill([5], 10.0)
+    ragged = tf.RaggedTensor.from_row_lengths(values, [2, 3])
+    sparse = tf.SparseTensor([[index, 2 * index] for index in range(5)], values, [5, 10])
+    for inputs, present in ((ragged, lambda outputs: outputs.flat_values), (sparse, lambda outputs: outputs.values)):
+        noisy = present(layer(inputs, training=True)).numpy()
+        assert ((noisy >= 9) & (noisy <= 11)).all()
+        assert len(set(noisy)) > 1
+        np.testing.assert_array_equal(present(layer(inputs, training=False)), values)

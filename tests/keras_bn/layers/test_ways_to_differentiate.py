@@ -117,3 +117,22 @@ def test_forward_over_reverse(layer, problem, rng, wrap):
 
     along = expected @ direction.reshape(-1)
     np.testing.assert_allclose(np.reshape(wrap(product)(x), -1), along, rtol=1e-4, atol=1e-4 * np.abs(along).max())
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("wrap", [lambda function: function, tf.function], ids=["eager", "function"])
+def test_reverse_over_forward(layer, problem, rng, wrap, masked):
+    x, w, expected = problem
+    direction = rng.normal(size=SHAPE)
+    mask = tf.ones(SHAPE[:2], tf.bool) if masked else None
+
+    def product(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            with tf.autodiff.ForwardAccumulator(x, tf.constant(direction, tf.float32)) as forward:
+                loss = tf.reduce_sum(w * layer(x, training=True, mask=mask) ** 3)
+            slope = forward.jvp(loss)
+        return tape.gradient(slope, x)
+
+    along = expected @ direction.reshape(-1)
+    np.testing.assert_allclose(np.reshape(wrap(product)(x), -1), along, rtol=1e-4, atol=1e-4 * np.abs(along).max())

@@ -8,6 +8,7 @@ from nets import EPSILON, KINDS, prepared
 
 import keras_bn
 import reference
+from keras_bn import measures
 from keras_bn.measures import activation_statistics, activations
 
 
@@ -173,3 +174,30 @@ def test_an_activation_is_known_by_what_it_is_not_by_its_name(inputs):
         assert result(keras.layers.Activation(activation))[1] is not None
     for activation in ("tanh", tf.nn.sigmoid):
         assert result(keras.layers.Activation(activation))[0] is not None
+
+
+def test_of_ragged_inputs_the_values_that_are_there_count(inputs):
+    values = inputs((7, 3))
+    model = keras.Sequential([keras_bn.BatchNormalization(axis=2)])
+    ragged = tf.RaggedTensor.from_row_lengths(values, [3, 0, 4])
+    model(ragged)
+    [statistics] = measures.activation_statistics(model, ragged)
+    np.testing.assert_allclose(statistics.inputs.variance, values.astype("float64").var(0), rtol=1e-6)
+    np.testing.assert_allclose(statistics.inputs.percentiles, np.percentile(values, [15, 50, 85]), rtol=1e-5)
+
+
+def test_integers_have_no_gradient(rng):
+    model = keras.Sequential([keras.Input((3,), dtype="uint8"), keras_bn.BatchNormalization(), keras.layers.Dense(2), keras_bn.BatchNormalization()])
+    model.compile("sgd", "mse")
+    first, second = measures.activation_statistics(model, rng.integers(0, 200, (8, 3)).astype("uint8"), np.zeros((8, 2)))
+    assert first.gradient_norm is None
+    assert first.gradient_ratio is None
+    assert second.gradient_norm >= 0
+
+
+def test_where_nothing_counts_there_is_no_number(inputs):
+    ins, real = keras.Input((5, 3)), keras.Input((5,), dtype="bool")
+    model = keras.Model([ins, real], keras.layers.ReLU()(keras_bn.BatchNormalization()(ins, mask=real)))
+    [statistics] = measures.activation_statistics(model, [inputs((6, 5, 3)), np.zeros((6, 5), bool)])
+    numbers = [statistics.dead, *statistics.inputs.mean, *statistics.outputs.variance, *statistics.inputs.percentiles]
+    assert np.isnan(numbers).all()

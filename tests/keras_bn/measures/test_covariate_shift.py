@@ -9,7 +9,7 @@ from nets import EPSILON, KINDS, dense_oracle, gradient_to, prepared
 
 import keras_bn
 import reference
-from keras_bn import keras_internals
+from keras_bn import keras_internals, measures
 from keras_bn.measures import covariate_shift, internal_covariate_shift
 
 
@@ -179,3 +179,19 @@ def test_lengths_are_traced_a_few_times(largest, rng, monkeypatch):
             x, y = rng.normal(1, 2, (examples, length, 3)).astype("float32"), rng.normal(size=(examples, length, 1)).astype("float32")
             assert internal_covariate_shift(model, before, [0.9 * value for value in before], x, y)[1].l2 > 0
     assert 1 <= covariate_shift.measure_of(model, x).function.experimental_get_tracing_count() <= 4
+
+
+def test_weights_that_are_not_like_the_trainable_ones_are_refused():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3), keras_bn.BatchNormalization(), keras.layers.Dense(1)], name="net")
+    model.compile("sgd", "mse")
+    right = [weight.numpy() for weight in model.trainable_variables]
+    x, y = np.ones((4, 2)), np.ones((4, 1))
+    with pytest.raises(ValueError, match="`before`") as caught:
+        measures.internal_covariate_shift(model, model.get_weights(), right, x, y)
+    assert str(caught.value) == (
+        "`before` holds 8 weights, of which that at index 4 has shape (3,) instead of (3, 1); expected 6, like `model.trainable_variables` of a built model: "
+        "take copies of those."
+    )
+    with pytest.raises(ValueError, match=r"^`after` holds 5 weights; expected 6, like"):
+        measures.internal_covariate_shift(model, right, right[:-1], x, y)
+    measures.internal_covariate_shift(model, right, right, x, y)  # The remedy.

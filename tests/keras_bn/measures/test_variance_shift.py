@@ -10,6 +10,7 @@ from nets import EPSILON, KINDS, layers_of, prepared
 
 import keras_bn
 import reference
+from keras_bn import measures
 from keras_bn.measures import variance_shift
 
 
@@ -237,3 +238,76 @@ def test_a_model_is_built_from_the_data(inputs):
     layer = keras_bn.BatchNormalization()
     [shift] = variance_shift(keras.Sequential([layer]), x)
     check(shift, x, layer)
+
+
+class WithUnusedLayer(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.normalisation, self.unused = keras_bn.BatchNormalization(), keras.layers.Dense(3)
+
+    def call(self, x, training=None):
+        return self.normalisation(x, training=training)
+
+
+@pytest.mark.parametrize("called", [False, True])
+def test_a_generator_s_first_batch_counts_where_the_model_is_to_be_built(called, inputs):
+    x, model = inputs((8, 3)), WithUnusedLayer()
+    if called:
+        model(x)
+    [shift] = measures.variance_shift(model, (x[start : start + 4] for start in (0, 4)))
+    np.testing.assert_allclose(shift.mean, x.astype("float64").mean(0), rtol=1e-6)
+    [again] = measures.variance_shift(model, (x[start : start + 4] for start in (0, 4)))
+    assert again.mean.tolist() == shift.mean.tolist()
+
+
+def test_of_ragged_inputs_the_values_that_are_there_count(inputs):
+    values = inputs((7, 3))
+    ragged = tf.RaggedTensor.from_row_lengths(values, [3, 0, 4])
+    model = keras.Sequential([keras_bn.BatchNormalization(axis=2)])
+    model(ragged)
+    for data in (ragged, iter([ragged])):
+        [shift] = measures.variance_shift(model, data)
+        np.testing.assert_allclose(shift.variance, values.astype("float64").var(0), rtol=1e-6)
+
+
+def test_a_mask_of_integers(inputs, rng):
+    x, mask = inputs((6, 5, 3)), rng.integers(0, 2, (6, 5))
+    ins, real = keras.Input((5, 3)), keras.Input((5,), dtype="int32")
+    model = keras.Model([ins, real], keras_bn.BatchNormalization()(ins, mask=real))
+    [shift] = measures.variance_shift(model, [x, mask.astype("int32")])
+    np.testing.assert_allclose(shift.mean, x[mask == 1].astype("float64").mean(0), rtol=1e-6)
+
+
+def test_the_prediction_follows_the_rate(inputs):
+    dropout = keras.layers.Dropout(0.5)
+    model = keras.Sequential([keras.Input((3,)), dropout, keras_bn.BatchNormalization()])
+    x = inputs((8, 3))
+    measures.variance_shift(model, x)
+    dropout.rate = 0.9
+    [shift] = measures.variance_shift(model, x)
+    mean, variance = x.astype("float64").mean(0), x.astype("float64").var(0)
+    np.testing.assert_allclose(shift.predicted_variance, variance + (mean**2 + variance) * 9, rtol=1e-5)
+
+
+def test_an_attribute_p_of_somebody_else_means_nothing(inputs):
+    class WithP(keras.layers.BatchNormalization):
+        p = 0.5
+
+    [shift] = measures.variance_shift(keras.Sequential([keras.Input((3,)), WithP()]), inputs((8, 3)))
+    assert shift.layer == "01_with_p"
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        ([], "`data` holds no batch; expected one at least"),
+        ({}, "`data` holds no batch; expected one at least"),
+        ([[1.0, 2.0], [3.0, 4.0]], "`data` holds 1.0 in place of a batch; expected arrays or tensors: convert it by np.asarray."),
+        ("logs/run", "`data` is 'logs/run'; expected inputs of the model, or batches of them: an array, a tf.data.Dataset"),
+    ],
+)
+def test_data_without_a_batch_of_arrays_is_refused(data, sentence):
+    model = keras.Sequential([keras.Input((2,)), keras_bn.BatchNormalization()])
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}"):
+        measures.variance_shift(model, data)
+    measures.variance_shift(model, np.asarray([[1.0, 2.0], [3.0, 4.0]], "float32"))  # The remedy.

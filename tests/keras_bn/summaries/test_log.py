@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import json
+import pathlib
 import re
 import shutil
 import subprocess
@@ -129,3 +130,15 @@ def test_a_tensorboard_server_shows_all_of_it(logged, load_fast):
             assert groups["sessionGroups"][0]["hparams"] == {"learning_rate": 0.5}
         finally:
             server.kill()
+
+
+def test_an_address_with_a_slash_at_its_end_is_the_same_folder():
+    assert summaries.Log.open("ram://with_slash/run/") is summaries.Log.open("ram://with_slash/run")
+
+
+def test_an_address_that_was_made_a_path_is_refused():
+    with pytest.raises(ValueError, match="`log_dir`") as caught:
+        summaries.Log.open(pathlib.PurePosixPath("gs://bucket/run"))
+    assert str(caught.value) == (
+        "`log_dir` is PurePosixPath('gs:/bucket/run'), an address from which a path object has taken a slash; expected the address: give it as a string."
+    )
