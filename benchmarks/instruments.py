@@ -117,7 +117,7 @@ def slowdowns(training, interval, settings):
     trainings = {name: lambda name=name: training.fit(steps, callbacks_of[name]) for name in names}
     times = timing.interleaved(trainings, settings["repetitions"], settings["seconds"], warm_up=1, settling=0)
     step = [time / steps for time in times[PLAIN]]
-    found = {
+    results = {
         "interval": interval,
         "steps": steps,
         "repetitions": len(step),
@@ -125,15 +125,15 @@ def slowdowns(training, interval, settings):
         "slowdown": {name: timing.ratios(times[name], times[PLAIN]) for name in names[1:]},
     }
     if measurements:
-        found["steps_per_measurement"] = {
+        results["steps_per_measurement"] = {
             name: timing.summary([(one - plain) / measurements / each for one, plain, each in zip(times[name], times[PLAIN], step)]) for name in names[1:]
         }
-    return found
+    return results
 
 
 def firsts(settings):
     """Seconds that each callback's first measurement takes beyond a later one."""
-    found = {}
+    results = {}
     for name in contestants(settings):
         training = Training(settings)
         training.fit(2, [])
@@ -142,8 +142,8 @@ def firsts(settings):
             begin = time.perf_counter()
             training.fit(1, instruments)
             times.append(time.perf_counter() - begin)
-        found[name] = times[0] - statistics.median(times[1:])
-    return found
+        results[name] = times[0] - statistics.median(times[1:])
+    return results
 
 
 def by_hand(training, settings):
@@ -175,11 +175,11 @@ def by_hand(training, settings):
 def peaks(settings):
     """Memory in MiB: what a process holds when all is imported, the peak of one that trains, and those of processes that measure, too."""
     spawning = multiprocessing.get_context("spawn")
-    found = {}
+    results = {}
     for name in (PLAIN, *contestants(settings)):
         with spawning.Pool(1) as pool:
-            found[IMPORTED], found[name] = pool.apply(_peak, (settings, name))
-    return found
+            results[IMPORTED], results[name] = pool.apply(_peak, (settings, name))
+    return results
 
 
 def _peak(settings, name):
@@ -220,24 +220,24 @@ def conduct(settings, about, save):
     width = "" if settings["net"] == RESNET else f" at width {settings['width']:g}"
     net = f"{settings['net']}{width}, batches of {settings['batch_size']}"
     print(f"{net}; {machine.device(about)}; TensorFlow {about['tensorflow']}, Keras {about['keras']}", flush=True)
-    found = {"peak_mebibytes": peaks(settings)}
-    save(found)
-    found["first_seconds"] = firsts(settings)
-    save(found)
+    results = {"peak_mebibytes": peaks(settings)}
+    save(results)
+    results["first_seconds"] = firsts(settings)
+    save(results)
     training = Training(settings)
     if BY_HAND in settings["instruments"]:
-        found["by_hand_steps"] = by_hand(training, settings)
-    found["comparisons"] = []
+        results["by_hand_steps"] = by_hand(training, settings)
+    results["comparisons"] = []
     for interval in settings["intervals"] if _callbacks(settings) else []:
-        found["comparisons"].append(slowdowns(training, interval, settings))
-        save(found)
-    print("", table(found["comparisons"]), sep="\n\n")
+        results["comparisons"].append(slowdowns(training, interval, settings))
+        save(results)
+    print("", table(results["comparisons"]), sep="\n\n")
     print()
-    if "by_hand_steps" in found:
-        print(f"Internal covariate shift by hand: {program.shown(found['by_hand_steps'], 1)} train steps a measurement.")
-    print("First measurement, seconds more than a later one: " + ", ".join(f"{name} {value:.1f}" for name, value in found["first_seconds"].items()) + ".")
-    imported, plain = (found["peak_mebibytes"][name] for name in (IMPORTED, PLAIN))
-    peak = {name: (value / plain, (value - imported) / (plain - imported)) for name, value in found["peak_mebibytes"].items() if name != IMPORTED}
+    if "by_hand_steps" in results:
+        print(f"Internal covariate shift by hand: {program.shown(results['by_hand_steps'], 1)} train steps a measurement.")
+    print("First measurement, seconds more than a later one: " + ", ".join(f"{name} {value:.1f}" for name, value in results["first_seconds"].items()) + ".")
+    imported, plain = (results["peak_mebibytes"][name] for name in (IMPORTED, PLAIN))
+    peak = {name: (value / plain, (value - imported) / (plain - imported)) for name, value in results["peak_mebibytes"].items() if name != IMPORTED}
     print("Peak memory by that of training (the same without what is there before): ", end="")
     print(", ".join(f"{name} {whole:.2f} ({beyond:.2f})" for name, (whole, beyond) in peak.items()) + ".")
 

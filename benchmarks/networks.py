@@ -40,7 +40,7 @@ def application(name, size):
     return getattr(keras.applications, name)(weights=None, input_shape=(size, size, 3), classes=CLASSES, classifier_activation=None)
 
 
-# name: (maker of a net with keras.layers.BatchNormalization, examples a step). VGG is made by `vgg`, which is also without normalisation.
+# name: (maker of a net with keras.layers.BatchNormalization, examples a step). `vgg` makes VGG, with and without normalisation.
 NETS = {
     "mobilenet_v2": (lambda: application("MobileNetV2", 96), 32),
     "mobilenet_v2_small": (lambda: application("MobileNetV2", 64), 4),

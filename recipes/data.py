@@ -135,7 +135,7 @@ def _download(name, data_dir):
 
 
 def _folder(path):
-    names = {found.name for found in path.iterdir() if found.is_dir() and not found.name.startswith(".")}
+    names = {entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
     if "train" in names:
         if names != {"train", "test"}:
             raise Refusal(f"{path} holds the folders {', '.join(sorted(names))}; expected train and test alone, or one folder a class.")

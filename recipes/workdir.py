@@ -64,7 +64,7 @@ class Workdir:
         path = self.path / "config.json"
         if path.exists():
             self._compare(path)
-        elif any(found.name != LOCK and not files.is_temporary(found) for found in self.path.iterdir()):
+        elif any(entry.name != LOCK and not files.is_temporary(entry) for entry in self.path.iterdir()):
             (self.path / LOCK).unlink()
             raise Refusal(f"--workdir={self.path} holds files but no config.json, so it is not of this recipe; name a new or an empty folder.")
         else:
@@ -73,8 +73,8 @@ class Workdir:
 
     def _compare(self, path):
         try:
-            there = files.read_json(path)
-            recipe, flags, data = there["recipe"], there["flags"], there["data"]
+            earlier = files.read_json(path)
+            recipe, flags, data = earlier["recipe"], earlier["flags"], earlier["data"]
         except (ValueError, KeyError, TypeError) as error:
             raise Refusal(f"{path} is not of a recipe ({error!r}); mend it, or name a new or an empty folder.") from None
         if recipe != self.config["recipe"]:
@@ -85,7 +85,7 @@ class Workdir:
             raise Refusal(f"--workdir={self.path} was begun with other flags: {', '.join(differing)}; use those again, or name another folder.")
         if data != self.config["data"]:
             raise Refusal(f"--workdir={self.path} was begun with other data (there {data}, now {self.config['data']}); name another folder.")
-        self.config["machine"] = there["machine"]
+        self.config["machine"] = earlier["machine"]
 
     @property
     def tensorboard(self):

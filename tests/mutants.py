@@ -215,8 +215,8 @@ MUTANTS = {
     ),
     "gradient of inference without gamma": (
         FORMS,
-        "tf.cast(dy_ * (gamma * r), dy.dtype)",
-        "tf.cast(dy_ * r, dy.dtype)",
+        "tf.cast(dy_cast * (gamma * r), dy.dtype)",
+        "tf.cast(dy_cast * r, dy.dtype)",
         [f"{TEST_PATHS}::test_inference_has_gradients_of_two_orders"],
     ),
     "more than the kernel in inference": (
@@ -731,7 +731,7 @@ MUTANTS = {
     ),
     "a frozen layer's factor rounded to half precision": (
         FORMS,
-        "tf.cast(dy_ * (gamma * r), dy.dtype)",
+        "tf.cast(dy_cast * (gamma * r), dy.dtype)",
         "dy * tf.cast(gamma * r, dy.dtype)",
         [f"{TEST_RANGE}::test_a_frozen_layer_rounds_its_gradient_once"],
     ),

@@ -76,9 +76,9 @@ def inference_by_kernel(x, gamma, beta, mean, variance, *, epsilon: float):
     def computed(x, gamma, beta, mean, variance):
         def gradient(dy):
             axes, dtype = list(range(x.shape.rank - 1)), gamma.dtype
-            r, dy_ = tf.math.rsqrt(variance + epsilon), tf.cast(dy, dtype)
-            dbeta, sum_dy_xc = tf.reduce_sum(dy_, axes), tf.reduce_sum(dy_ * (tf.cast(x, dtype) - mean), axes)
-            return tf.cast(dy_ * (gamma * r), dy.dtype), r * sum_dy_xc, dbeta, -gamma * r * dbeta, -0.5 * gamma * r**3 * sum_dy_xc
+            r, dy_cast = tf.math.rsqrt(variance + epsilon), tf.cast(dy, dtype)
+            dbeta, sum_dy_xc = tf.reduce_sum(dy_cast, axes), tf.reduce_sum(dy_cast * (tf.cast(x, dtype) - mean), axes)
+            return tf.cast(dy_cast * (gamma * r), dy.dtype), r * sum_dy_xc, dbeta, -gamma * r * dbeta, -0.5 * gamma * r**3 * sum_dy_xc
 
         return fused.inference(x, gamma, beta, mean, variance, epsilon), gradient
 

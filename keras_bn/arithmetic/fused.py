@@ -22,7 +22,7 @@ EXAMPLES = 1024  # More of them at a time are rare.
 def is_small(x: tf.Tensor) -> bool | None:
     """Whether single operations are faster than the kernel; None if that is unknown until the graph runs, as the size of a batch often is.
 
-    Where only the number of examples is unknown and each is tiny, so many would have to come together that the question costs more than it gives.
+    Where only the number of examples is unknown and each is tiny, they are taken for few: it costs more to ask in the graph than to be wrong now and then.
     """
     if x.shape.is_fully_defined():
         return x.shape.num_elements() <= SMALL
@@ -58,14 +58,14 @@ def forward(x, gamma, beta, axis: int, epsilon: float, small: bool | None):
         y = tf.cast(deviations, tf.float32) * (gamma * tf.math.rsqrt(variance + epsilon)) + beta
         return tf.cast(y, x.dtype), shift, tf.cast(mean - tf.cast(shift, tf.float64), tf.float32), variance
 
-    is_small_ = [size <= SMALL] if small is None else []
-    y, shift, error, variance = _by_size(*(is_small_ or [small]), by_operations, _forward_by_kernel, (x, gamma, beta), axis, epsilon)
-    return y, (count, shift + error, variance), [x, count, shift, error, variance, *is_small_]
+    decision = [size <= SMALL] if small is None else []
+    y, shift, error, variance = _by_size(*(decision or [small]), by_operations, _forward_by_kernel, (x, gamma, beta), axis, epsilon)
+    return y, (count, shift + error, variance), [x, count, shift, error, variance, *decision]
 
 
 def backward(gamma, dy, saved, axis: int, epsilon: float, small: bool | None):
     """(dx, dgamma, dbeta) of `forward`, for the gradient `dy` of its y."""
-    x, count, shift, error, variance, *is_small_ = saved
+    x, count, shift, error, variance, *decision = saved
 
     def by_operations():
         xc = (tf.cast(x, tf.float32) - shift) - error
@@ -73,7 +73,7 @@ def backward(gamma, dy, saved, axis: int, epsilon: float, small: bool | None):
         dx, dgamma, dbeta = gradients.first(xc, gamma, tf.cast(dy, tf.float32), count, variance, None, axes, epsilon, add=shifted.plain_total)
         return tf.cast(dx, dy.dtype), dgamma, dbeta
 
-    return _by_size(*(is_small_ or [small]), by_operations, _backward_by_kernel, (dy, x, gamma, shift, error, variance), axis, epsilon)
+    return _by_size(*(decision or [small]), by_operations, _backward_by_kernel, (dy, x, gamma, shift, error, variance), axis, epsilon)
 
 
 def inference(x, gamma, beta, mean, variance, epsilon: float):

@@ -27,8 +27,8 @@ def call(form: Callable, tensors: tuple[tf.Tensor | None, ...], jit_compile: boo
     if inlined or tf.executing_eagerly():
         first.set_shape(tensors[0].shape)
     else:
-        # The graph optimiser learns shapes from operations, and a function that is one operation tells it none. What is behind would stay as slow as it
-        # is for shapes unknown: each gradient of a product, say, summed over no axis, which takes the time of a copy.
+        # The graph optimiser learns shapes from operations, and a function that is one operation tells it none. Without shapes it keeps sums over no axis,
+        # which the gradients of products have and which take the time of a copy each.
         first = tf.ensure_shape(first, tensors[0].shape)
     return tf.nest.pack_sequence_as(outputs, [first, *others])
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from keras_bn.arithmetic import axes as axes_
+from keras_bn.arithmetic.axes import along, are_kept, size
 from keras_bn.arithmetic.masks import masked
 
 SAMPLE = 64  # The shift is the mean of at least this part of the batch.
@@ -50,7 +50,7 @@ def centre(x: tf.Tensor, mask: tf.Tensor | None, axes: list[int], few_operations
         axes: which to reduce.
         few_operations: whether it is for a graph that others read.
     """
-    count = axes_.size(x, axes, x.dtype) if mask is None else plain_total(tf.cast(mask, x.dtype), axes)
+    count = size(x, axes, x.dtype) if mask is None else plain_total(tf.cast(mask, x.dtype), axes)
     values = tf.maximum(count, 1)
     if mask is not None or few_operations:
         add = total_by_axes if few_operations else total
@@ -61,7 +61,7 @@ def centre(x: tf.Tensor, mask: tf.Tensor | None, axes: list[int], few_operations
     sample = x[: (tf.shape(x)[0] + SAMPLE - 1) // SAMPLE] if 0 in axes else x
     # The first value of each channel, or 0 without any: the differences of the others to it add up without rounding away.
     start = plain_total(sample[tuple(slice(1 if axis in axes else None) for axis in range(x.shape.rank))], axes)
-    shift = tf.stop_gradient(start + total(sample - start, axes) / tf.maximum(axes_.size(sample, axes, x.dtype), 1))
+    shift = tf.stop_gradient(start + total(sample - start, axes) / tf.maximum(size(sample, axes, x.dtype), 1))
     deviation = x - shift
     error = total(deviation, axes) / values
     squared = total(tf.square(deviation), axes) / values
@@ -72,7 +72,7 @@ def centre(x: tf.Tensor, mask: tf.Tensor | None, axes: list[int], few_operations
 
 def plain_total(x: tf.Tensor, axes: list[int]) -> tf.Tensor:
     """The sum over `axes`, in one operation."""
-    return tf.reduce_sum(x, axes, keepdims=axes_.are_kept(axes, x))
+    return tf.reduce_sum(x, axes, keepdims=are_kept(axes, x))
 
 
 def total_by_axes(x: tf.Tensor, axes: list[int]) -> tf.Tensor:
@@ -98,4 +98,4 @@ def total(x: tf.Tensor, axes: list[int]) -> tf.Tensor:
     whole = tf.shape(rows)[0] // STAGE * STAGE
     staged = tf.reduce_sum(tf.reshape(rows[:whole], [STAGE, whole // STAGE * channels * behind]), 0)
     summed = sum(tf.reduce_sum(tf.reshape(part, [-1, channels, behind]), [0, 2]) for part in (staged, rows[whole:]))
-    return axes_.along(summed, x, channel_axes[0])
+    return along(summed, x, channel_axes[0])

@@ -39,7 +39,7 @@ class Instrument(keras.callbacks.Callback):
         self.strict = strict
         self._log_dir, self._log, self._warned = log_dir, None, set()
         self._prepared_for = None  # The model's `Signature` when it was last found to be measurable.
-        self._optimizer, self._of_this_training = None, 0  # Earlier records are of other optimizers, whose steps do not go on here.
+        self._optimizer, self._of_this_training = None, 0  # Records before that index are of other optimizers, whose steps were counted apart.
 
     def on_train_begin(self, logs=None):
         train_batch.release(self.model)

@@ -9,9 +9,8 @@ import tensorflow as tf
 from keras_bn import functional
 from keras_bn.layers.arguments import is_integer, is_number
 
-# Keyword arguments of Keras 2's layer whose values changed how it computed, not what; and those that Keras 3 has since 3.14 only.
-_NO_LONGER = ("fused", "adjustment")
-_RENORM = ("renorm", "renorm_clipping", "renorm_momentum")
+_NO_LONGER = ("fused", "adjustment")  # Arguments of Keras 2's layer that changed how it computed, not what.
+_RENORM = ("renorm", "renorm_clipping", "renorm_momentum")  # Arguments that Keras 3 has since 3.14 only.
 
 
 @keras.saving.register_keras_serializable(package="keras_bn")
@@ -295,10 +294,10 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     @property
     def _statistics(self):
-        kept = [self.moving_mean, self.moving_variance]
+        statistics = [self.moving_mean, self.moving_variance]
         if self.renorm:
-            kept += [self.moving_stddev, self.renorm_mean, self.renorm_stddev]
-        return kept if self.batches is None else [*kept, self.batches]
+            statistics += [self.moving_stddev, self.renorm_mean, self.renorm_stddev]
+        return statistics if self.batches is None else [*statistics, self.batches]
 
     def _followed(self, batch):
         """What `_statistics` become after a batch of these moments."""

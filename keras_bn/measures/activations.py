@@ -124,8 +124,8 @@ def activation_statistics(model: keras.Model, x, y=None, sample_weight=None) -> 
     Example:
         >>> layers = [keras.layers.BatchNormalization(), keras.layers.ReLU()]
         >>> model = keras.Sequential([keras.Input((2,)), *layers])
-        >>> [found] = activation_statistics(model, np.array([[0.0, 3.0], [4.0, 3.0]], "float32"))
-        >>> found.layer, found.inputs.mean.tolist(), found.inputs.percentiles.round(2).tolist(), found.dead
+        >>> [statistics] = activation_statistics(model, np.array([[0.0, 3.0], [4.0, 3.0]], "float32"))
+        >>> statistics.layer, statistics.inputs.mean.tolist(), statistics.inputs.percentiles.round(2).tolist(), statistics.dead
         ('01_batch_normalization', [2.0, 3.0], [1.35, 3.0, 3.55], 0.5)
     """
     batch = evaluation.batch_of((x, y, sample_weight))

@@ -9,8 +9,8 @@ from keras_bn.inspection import evaluation
 def channel_moments() -> tf.types.experimental.PolymorphicFunction:
     """A function of (values, axis, mask) that returns `functional.Moments`: count, mean and variance of each channel, float64 as the values are.
 
-    Each measure has its own, so that the traces go with it. It is not inlined, so that layers of one shape share a trace; with `reduce_retracing` layers of
-    two widths would share one of unknown width, which is slow.
+    Each measure has its own, so that its traces live no longer than the measure. It is not inlined, so that layers of one shape share a trace. Without
+    `reduce_retracing`, since layers of two widths would then share a trace of unknown width, which is slow.
     """
 
     def moments(values, axis, mask):

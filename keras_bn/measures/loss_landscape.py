@@ -134,7 +134,7 @@ class Measure:
 
         # At gradients of 0 the weights stay, and the change of the gradient is the gradient itself: the same trace serves.
         loss, gradients, norm = at([tf.zeros_like(weight) for weight in snapshot.weights], 0.0)
-        losses, changes = np.transpose([(there.numpy(), change.numpy()) for there, _, change in (at(gradients, size) for size in step_sizes)])
+        losses, changes = np.transpose([(moved_loss.numpy(), change.numpy()) for moved_loss, _, change in (at(gradients, size) for size in step_sizes)])
         norm, changes = np.sqrt(norm), np.sqrt(changes)
         with np.errstate(divide="ignore", invalid="ignore"):
             return LossLandscape(float(loss), float(norm), step_sizes, losses, changes, changes / (step_sizes * norm))
@@ -142,6 +142,6 @@ class Measure:
     def _along(self, snapshot, gradients, step_size, batch, scale):
         """At weights - step_size * gradients: the loss, its gradients, and the square of their distance from `gradients`."""
         moved = [weight - tf.cast(step_size, weight.dtype) * gradient for weight, gradient in zip(snapshot.weights, gradients)]
-        loss, there = evaluation.gradients(self._model(), Snapshot(moved, snapshot.state), batch, self._indices, scale)
-        changes = [tf.reduce_sum(tf.square(tf.cast(one - other, tf.float64))) for one, other in zip(gradients, there)]
-        return tf.cast(loss, tf.float64), there, tf.add_n(changes)
+        loss, moved_gradients = evaluation.gradients(self._model(), Snapshot(moved, snapshot.state), batch, self._indices, scale)
+        changes = [tf.reduce_sum(tf.square(tf.cast(one - other, tf.float64))) for one, other in zip(gradients, moved_gradients)]
+        return tf.cast(loss, tf.float64), moved_gradients, tf.add_n(changes)
