@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 
+import keras
+
 from keras_bn.callbacks import instrument
 from keras_bn.callbacks.update_instrument import UpdateInstrument
 from keras_bn.inspection import evaluation, normalization_layers
-from keras_bn.inspection.evaluation import Batch
+from keras_bn.inspection.objective import Objective
 from keras_bn.inspection.prepared import prepared
 from keras_bn.inspection.update import Update
 from keras_bn.measures import activations
@@ -21,7 +23,7 @@ class ActivationStatistics(UpdateInstrument):
 
     Args:
         data: x, or (x, y) or (x, y, sample_weight): a batch.
-        log_dir, strict: as of `InternalCovariateShift`.
+        log_dir, strict, loss, net, optimizer: as of `InternalCovariateShift`. With `loss`, data are what that takes.
         every: number of optimizer steps, "epoch" (the first update of each), or a function that takes a step and returns whether it is due.
 
     Attributes:
@@ -43,23 +45,36 @@ class ActivationStatistics(UpdateInstrument):
 
     name, quantities = activations.NAME, activations.QUANTITIES
 
-    def __init__(self, data, log_dir=None, every: int | str | Callable = 100, strict: bool = False):
-        super().__init__(log_dir, every, strict)
+    def __init__(
+        self,
+        data,
+        log_dir=None,
+        every: int | str | Callable = 100,
+        strict: bool = False,
+        loss: Callable | None = None,
+        net: keras.Model | None = None,
+        optimizer: keras.Optimizer | None = None,
+    ):
+        super().__init__(log_dir, every, strict, loss, net, optimizer)
         self.data = data
 
     def _refuse(self):
         super()._refuse()
-        normalization_layers.names(self.model)
+        normalization_layers.names(self.net)
 
     def _prepare(self):
-        with instrument.refusing(self, "data", f"a batch for {self.model.name}, such as `fit` takes"):
-            prepared(activations.Measure, self.model)(evaluation.snapshot(self.model), evaluation.batch_of(self.data), self._scale())
+        with instrument.refusing(self, "data", f"a batch for {self.net.name}, such as `fit` takes"):
+            batch, objective = evaluation.batch_of(self.data), prepared(Objective, self.net, self.loss)
+            objective.prepare(batch)
+            prepared(activations.Measure, self.net, self.loss)(objective.snapshot(), batch, self._has_gradients(batch), self._scale())
 
     def _measure(self, update: Update):
-        measure, batch = prepared(activations.Measure, self.model), evaluation.batch_of(self.data)
-        before = measure(update.before, batch, self._scale())
-        # Without targets, as no gradients are needed: a second trace, and half of the time.
-        after = measure(update.before._replace(weights=update.after), Batch(batch.x))
+        measure, batch = prepared(activations.Measure, self.net, self.loss), evaluation.batch_of(self.data)
+        before = measure(update.before, batch, self._has_gradients(batch), self._scale())
+        after = measure(update.before._replace(weights=update.after), batch, gradients=False)  # A second trace, and half of the time.
         rows = [(now.layer, now.scalars | activations.changes(now, later)) for now, later in zip(before, after)]
         histograms = {f"inputs/{now.layer}": now.inputs.sample for now in before}
         return instrument.by_layer(rows, measure.layer_names)._replace(histograms=histograms)
+
+    def _has_gradients(self, batch):
+        return batch.y is not None or self.loss is not None

@@ -11,7 +11,9 @@ import tensorflow as tf
 
 from keras_bn import summaries
 from keras_bn.callbacks import schedule, train_batch
-from keras_bn.inspection import building
+from keras_bn.callbacks.clock import Clock
+from keras_bn.inspection import building, evaluation
+from keras_bn.inspection.evaluation import Batch
 from keras_bn.inspection.prepared import Signature
 from keras_bn.measures import quantities
 
@@ -19,84 +21,149 @@ from keras_bn.measures import quantities
 class Instrument(keras.callbacks.Callback):
     """A callback that measures.
 
-    Subclasses have `name` and `quantities`, the measure's name and table, and implement `_refuse()`, which raises a ValueError for a model that cannot be
-    measured, and `_prepare()`, which evaluates once what can be evaluated before the training. They call `_record` when something is due.
+    Subclasses have `name` and `quantities`, the measure's name and table, and implement `_refuse()`, which raises a ValueError for a net that cannot be
+    measured, `_prepare()`, which evaluates once what can be evaluated before the training, and `_watching(batch)`, a context that holds the training on one
+    batch. They call `_record` when something is due.
 
     Args:
         log_dir: TensorBoard's run to write into, or None.
         every: as of `schedule.is_due`.
         strict: whether a measurement that fails ends the training, instead of being recorded and warned of, once.
+        net: the one to measure, where it is a part of the model that trains; None: that model.
+        optimizer: whose updates are the steps; None: the one that the model was compiled with, or batches where that updates nothing.
+
+    Attributes:
+        net: the one that is measured, once a training has begun.
     """
 
     name: str
     quantities: tuple[quantities.Quantity, ...]
 
-    def __init__(self, log_dir, every, strict):
+    def __init__(self, log_dir, every, strict, net, optimizer):
         super().__init__()
         schedule.refuse(every)
         self.every = every
         self.history = []
         self.strict = strict
+        self.net = net
+        self._net_given, self._optimizer_given = net, optimizer
+        self._fitted, self._has_begun = None, False
         self._log_dir, self._log, self._warned = log_dir, None, set()
-        self._prepared_for = None  # The model's `Signature` when it was last found to be measurable.
-        self._optimizer, self._of_this_training = None, 0  # Records before that index are of other optimizers, whose steps were counted apart.
+        self._prepared_for = None  # The net's `Signature` when it was last found to be measurable.
+        self._epoch_begins, self._is_seen = False, False  # The latter: whether what is due in this execution could see its batch.
+        self._clock, self._of_this_training = Clock(), 0  # Records before that index are of other optimizers, whose steps were counted apart.
+
+    def watching(self, model: keras.Model, x, y=None, sample_weight=None) -> contextlib.AbstractContextManager:
+        """For a training by hand: a context that holds one training step.
+
+        What is due is measured when the context ends. Where nothing is due it takes some microseconds. The steps are updates of `optimizer`, or of the one that
+        the model was compiled with, or else contexts. Call `on_train_end()` behind the loop for the last picture, and `on_epoch_begin(epoch)` before each epoch
+        if `every` is "epoch".
+
+        Args:
+            model: whose weights the step updates.
+            x, y, sample_weight: the step's batch, as the loss takes it; under a `tf.distribute` strategy what its datasets hand out.
+
+        Raises:
+            ValueError: the model cannot be measured.
+
+        Example:
+            >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3), keras.layers.Dense(1)])
+            >>> optimizer = keras.optimizers.SGD(0.1)
+            >>> def loss(model, x, y, sample_weight):
+            ...     return tf.reduce_mean((model(x, training=True) - y) ** 2)
+            >>> landscape = LossLandscape(loss=loss, optimizer=optimizer)
+            >>> for x, y in 3 * [(tf.ones((4, 2)), tf.zeros((4, 1)))]:
+            ...     with landscape.watching(model, x, y):
+            ...         with tf.GradientTape() as tape:
+            ...             value = loss(model, x, y, None)
+            ...         optimizer.apply(tape.gradient(value, model.trainable_variables), model.trainable_variables)
+            >>> [record["step"] for record in landscape.history]
+            [0, 1, 2]
+        """
+        if model is not self.net or not self._has_begun:
+            self._begin_by_hand(model, x)
+        return self._watching(lambda: Batch(*train_batch.whole((x, y, sample_weight), model.distribute_strategy)))
 
     def on_train_begin(self, logs=None):
         train_batch.release(self.model)
-        if self.model.optimizer is None:
+        self._begin_training(self.model, self.model if self._net_given is None else self._net_given)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        # Anew, as other callbacks may have restored an optimizer, and the last execution of an epoch may have been shorter.
+        self._read_clock()
+        self._epoch_begins = True
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if self._waits_for_first_batch:
+            self._waits_for_first_batch = False
+            train_batch.build_first(self.model, self.net, self._begin)
+
+    def on_train_end(self, logs=None):
+        self._draw()
+        self._log, self._has_begun = None, False
+
+    def _begin_by_hand(self, model, x):
+        if self.every == schedule.EPOCH and not self._epoch_begins:
             raise ValueError(
-                f"{type(self).__name__} received {self.model.name}, which has no optimizer; expected one given to `compile`, by which steps are counted."
+                f'{type(self).__name__} measures every "epoch", and none has begun; expected a call of its `on_epoch_begin` before each epoch: add it, or give '
+                "a number of steps."
             )
-        self._waits_for_first_batch = not building.is_built(self.model)
+        building.build(model, evaluation.tensors(train_batch.whole(x, model.distribute_strategy)))
+        self._begin_training(None, model)
+        self._read_clock()
+
+    def _begin_training(self, fitted, net):
+        """Refuses or prepares, and opens the log, before the first step of a training.
+
+        Args:
+            fitted: the model that `fit` trains; None: the net is trained by hand.
+            net: the one that is measured.
+        """
+        self._fitted, self.net, self._has_begun = fitted, net, True
+        self._follow_optimizer()
+        self._waits_for_first_batch = not building.is_built(net)
         if not self._waits_for_first_batch:
             self._begin()
         if self._log_dir is not None:
             self._log = summaries.Log.open(self._log_dir)
             self._log.announce(self.name, self.quantities)
 
-    def on_epoch_begin(self, epoch, logs=None):
-        # Anew, as other callbacks may have restored an optimizer, and the last execution of an epoch may have been shorter.
-        self._clock = train_batch.Clock(self.model)
-        self._notice_optimizer()
-        # Only now, as other callbacks may have restored an optimizer when the training began.
-        if self._log is not None and train_batch.step_of(self.model) == 0:
-            self._log.begin_anew()
-
-    def on_train_batch_begin(self, batch, logs=None):
-        if self._waits_for_first_batch:
-            self._waits_for_first_batch = False
-            train_batch.build_first(self.model, self._begin)
-
-    def on_train_end(self, logs=None):
-        self._draw()
-        self._log = None
-
     def _begin(self):
-        """Refuses or prepares, before the first step of a training."""
-        if self._prepared_for is None or not self._prepared_for.is_of(self.model):
+        if self._prepared_for is None or not self._prepared_for.is_of(self.net):
             self._prepared_for = None  # If preparation fails, the next `fit` checks again.
             self._refuse()
             self._prepare()
-            self._prepared_for = Signature(self.model)
+            self._prepared_for = Signature(self.net)
 
     def _refuse(self):
         raise NotImplementedError
 
-    def _prepare(self):
-        """Evaluates once, where data are given, whether they go together with the model; the traces serve all measurements."""
+    def _watching(self, batch):
+        raise NotImplementedError
 
-    def _notice_optimizer(self) -> bool:
-        """Whether the steps begin anew, as those of another optimizer."""
-        anew, self._optimizer = self.model.optimizer is not self._optimizer, self.model.optimizer
-        if anew:
+    def _prepare(self):
+        """Evaluates once, where data are given, whether they go together with the net; the traces serve all measurements."""
+
+    def _read_clock(self):
+        self._follow_optimizer()
+        self._clock.read()
+        # Only now, as other callbacks may have restored an optimizer when the training began.
+        if self._log is not None and self._clock.updates() == 0:
+            self._log.begin_anew()
+
+    def _follow_optimizer(self):
+        """Notices an optimizer that is another one than before, with whose steps the charts begin anew."""
+        trained = self.net if self._fitted is None else self._fitted
+        if self._clock.follow(getattr(trained, "optimizer", None) if self._optimizer_given is None else self._optimizer_given):
             self._of_this_training = len(self.history)
-        return anew
+            if self._log is not None:  # Compiled anew within a training.
+                self._log.begin_anew()
 
     def _record(self, step: int, measure: Callable[[], summaries.Measured]) -> None:
         """Takes a measurement, keeps it and logs it. `measure` returns tags and numbers."""
         with self._surviving("measure", step) as attempt:
-            if self._notice_optimizer() and self._log is not None:  # Compiled anew within an epoch.
-                self._log.begin_anew()
+            self._follow_optimizer()
             measured = measure()
             scalars = {f"{self.name}/{tag}": float(value) for tag, value in measured.scalars.items()}
             # JSON has no NaN and no infinity; TensorBoard has.

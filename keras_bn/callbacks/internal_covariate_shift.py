@@ -2,9 +2,13 @@
 
 from collections.abc import Callable, Iterable
 
+import keras
+
 from keras_bn.callbacks import instrument
 from keras_bn.callbacks.update_instrument import UpdateInstrument
 from keras_bn.inspection import evaluation, layer_order
+from keras_bn.inspection.objective import Objective
+from keras_bn.inspection.prepared import prepared
 from keras_bn.inspection.update import Update
 from keras_bn.measures import covariate_shift
 
@@ -31,6 +35,9 @@ class InternalCovariateShift(UpdateInstrument):
         layers: as of the measure; of those chosen, the trainable ones are measured.
         batch: "train", or (x, y) or (x, y, sample_weight): the same one at each measurement, so that numbers vary less and compare between runs.
         strict: whether a measurement that fails ends the training. Else it is warned of, once, and recorded in `history` with the key "error".
+        loss: as of the measure: what a `train_step` or a loop of one's own minimises; None: the compiled loss.
+        net: the net to measure, where it is one of several in the model that `fit` trains; None: that model.
+        optimizer: whose updates are the steps; None: the one that the model was compiled with, or batches where that updates nothing.
 
     Attributes:
         history: one dict a measurement: "step", and one float a tag; None where it is not finite.
@@ -58,26 +65,32 @@ class InternalCovariateShift(UpdateInstrument):
         layers: Iterable[str | int] | Callable | None = None,
         batch=TRAIN,
         strict: bool = False,
+        loss: Callable | None = None,
+        net: keras.Model | None = None,
+        optimizer: keras.Optimizer | None = None,
     ):
-        super().__init__(log_dir, every, strict)
+        super().__init__(log_dir, every, strict, loss, net, optimizer)
+        if isinstance(layers, str):
+            raise ValueError(f"`layers` is {layers!r}; expected names in a list, or numbers, or a function of a layer: give [{layers!r}].")
         if (isinstance(batch, str) and batch != TRAIN) or (not isinstance(batch, str) and not (isinstance(batch, tuple) and len(batch) in (2, 3))):
             raise ValueError(f'`batch` is {batch!r}; expected "train", (x, y) or (x, y, sample_weight): a tuple of a batch for the model.')
         self.layers, self.batch = layers if layers is None or callable(layers) else list(layers), batch
 
     def _refuse(self):
         super()._refuse()
-        layer_order.refuse(self.model, self.layers)
+        layer_order.refuse(self.net, self.layers)
 
     def _prepare(self):
         if not isinstance(self.batch, str):
             with instrument.refusing(self, "batch", "(x, y) or (x, y, sample_weight)"):
-                batch = evaluation.batch_of(self.batch)
-                covariate_shift.measure_of(self.model, batch.x, self.layers)
-                evaluation.loss(self.model, evaluation.snapshot(self.model), batch)
+                batch, objective = evaluation.batch_of(self.batch), prepared(Objective, self.net, self.loss)
+                objective.prepare(batch)
+                covariate_shift.measure_of(self.net, batch, self.layers, self.loss)
+                objective.loss(objective.snapshot(), batch)
 
     def _measure(self, update: Update):
         if not isinstance(self.batch, str):
             update = update._replace(batch=evaluation.batch_of(self.batch))
-        measure = covariate_shift.measure_of(self.model, update.batch.x, self.layers)
+        measure = covariate_shift.measure_of(self.net, update.batch, self.layers, self.loss)
         shifts = measure(update, self._scale())
         return instrument.by_layer(((shift.layer, {row.name: getattr(shift, row.name) for row in self.quantities}) for shift in shifts), measure.layer_names)

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Sequence
 
+import keras
 import numpy as np
 
 from keras_bn import summaries
-from keras_bn.callbacks import train_batch
+from keras_bn.callbacks.clock import learning_rate
 from keras_bn.callbacks.update_instrument import UpdateInstrument
 from keras_bn.inspection.prepared import prepared
 from keras_bn.inspection.update import Update
@@ -22,7 +23,7 @@ class LossLandscape(UpdateInstrument):
     `.../smoothness/02_1lr` for each step size: the second, once the learning rate (`02_0.1` where step sizes are given).
 
     Args:
-        log_dir, strict: as of `InternalCovariateShift`; and so are its batches, updates and dropout masks.
+        log_dir, strict, loss, net, optimizer: as of `InternalCovariateShift`; and so are its batches, updates and dropout masks.
         every: number of optimizer steps, "epoch" (the first update of each), or a function that takes a step and returns whether it is due.
         step_sizes: positive; or None: 0.5, 1, 2 and 4 times the learning rate of the step. Optimizers other than plain SGD do not step along the gradient, and
             their learning rate says little about the size of a step: give step sizes. At a learning rate of 0 the quantities that are divided by it are not
@@ -47,24 +48,38 @@ class LossLandscape(UpdateInstrument):
 
     name, quantities = NAME, QUANTITIES
 
-    def __init__(self, log_dir=None, every: int | str | Callable = 250, step_sizes: Sequence[float] | None = None, strict: bool = False):
-        super().__init__(log_dir, every, strict)
+    def __init__(
+        self,
+        log_dir=None,
+        every: int | str | Callable = 250,
+        step_sizes: Sequence[float] | None = None,
+        strict: bool = False,
+        loss: Callable | None = None,
+        net: keras.Model | None = None,
+        optimizer: keras.Optimizer | None = None,
+    ):
+        super().__init__(log_dir, every, strict, loss, net, optimizer)
         self.step_sizes = None if step_sizes is None else checked(step_sizes)
 
     def _refuse(self):
         super()._refuse()
-        if self.step_sizes is None and train_batch.learning_rate(self.model.optimizer) is None:
-            raise ValueError(
-                f"LossLandscape has no `step_sizes`, and {type(self.model.optimizer).__name__} no one learning rate to take them from; expected either: give "
-                "step sizes."
+        optimizer = self._clock.optimizer
+        if self.step_sizes is None and learning_rate(optimizer) is None:
+            self._refuse_without_step_sizes(
+                "there is no optimizer to take them from" if optimizer is None else f"{type(optimizer).__name__} no one learning rate to take them from"
             )
 
+    def _refuse_without_step_sizes(self, why):
+        raise ValueError(f"LossLandscape has no `step_sizes`, and {why}; expected either: give step sizes.")
+
     def _measure(self, update: Update):
+        if self.step_sizes is None and update.learning_rate is None:
+            self._refuse_without_step_sizes(f"the {type(self._clock.optimizer).__name__} that the model was compiled with, to take them from, updates nothing")
         if self.step_sizes is None:
             sizes, names = update.learning_rate * np.asarray(MULTIPLES), [f"{multiple:g}lr" for multiple in MULTIPLES]
         else:
             sizes, names = self.step_sizes, [f"{size:g}" for size in self.step_sizes]
-        landscape = prepared(Measure, self.model)(update.before, update.batch, sizes, self._scale())
+        landscape = prepared(Measure, self.net, self.loss)(update.before, update.batch, sizes, self._scale())
         tags = [f"smoothness/{number:02d}_{name}" for number, name in enumerate(names, 1)]
         descriptions = {tag: f"step size {size:g}" for tag, size in zip(tags, sizes)}
         return summaries.Measured(landscape.scalars | dict(zip(tags, landscape.smoothness)), descriptions, {})

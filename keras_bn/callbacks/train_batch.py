@@ -1,10 +1,11 @@
-"""How a callback gets the batch and the update of a training step: the one place that hooks `Model.fit`.
+"""How a callback gets the batch of a training step: the one place that hooks `Model.fit`.
 
-Keras gives callbacks neither. But it looks up `model.train_function` before every execution, so that a stand-in can take its place for one of them. The
-stand-in takes the batches from the iterator, and calls the model's own function on one after the other, each through an iterator of the same type; so the
-function is not traced anew, and computes the same. Executions in which nothing is due have no stand-in.
+Keras gives callbacks neither the batch nor the weights in between. But it looks up `model.train_function` before every execution, so that a stand-in can take
+its place for one of them. The stand-in takes the batches from the iterator, and calls the model's own function on one after the other, each through an iterator
+of the same type; so the function is not traced anew, and computes the same. Executions in which nothing is due have no stand-in.
 """
 
+import contextlib
 import weakref
 from collections.abc import Callable
 
@@ -12,88 +13,55 @@ import keras
 import tensorflow as tf
 
 from keras_bn import keras_internals
-from keras_bn.inspection import building, evaluation
+from keras_bn.inspection import building
 from keras_bn.inspection.evaluation import Batch
-from keras_bn.inspection.update import Update
 
 
-def innermost(optimizer: keras.Optimizer) -> keras.Optimizer:
-    """The optimizer that updates, within those that are wrapped around it."""
-    while hasattr(optimizer, "inner_optimizer"):
-        optimizer = optimizer.inner_optimizer
-    return optimizer
+def follow(model: keras.Model, watching: Callable[[Callable[[], Batch]], contextlib.AbstractContextManager]) -> None:
+    """In the next execution, trains on each batch within `watching(batch)`, where `batch()` returns the `Batch`, that of all replicas."""
+    model.train_function = _Following(model, watching)
 
 
-def learning_rate(optimizer: keras.Optimizer) -> float | None:
-    """Of the innermost; None if that is made of several."""
-    rate = getattr(innermost(optimizer), "learning_rate", None)
-    return None if rate is None else float(keras.ops.convert_to_numpy(rate))
+def is_followed(model: keras.Model) -> bool:
+    """Whether a stand-in is in place that was not used yet."""
+    return isinstance(model.train_function, _StandIn)
 
 
-def step_of(model: keras.Model) -> int:
-    """How many updates the optimizer has made."""
-    return int(keras.ops.convert_to_numpy(innermost(model.optimizer).iterations))
+def own_train_function(model: keras.Model) -> Callable | None:
+    """The model's train function, within the stand-ins around it."""
+    function = model.train_function
+    while isinstance(function, _StandIn):
+        function = function.train_function
+    return function
 
 
-class Clock:
-    """Counts which updates the next execution makes, without reading a variable each time."""
-
-    def __init__(self, model: keras.Model):
-        self._model = model
-        self._batches, self._optimizer = None, None  # Unknown until an optimizer is read.
-
-    def read(self) -> None:
-        """Takes the number of batches so far from the optimizer."""
-        self._optimizer = self._model.optimizer
-        self._batches = keras_internals.batches_of(innermost(self._optimizer))
-
-    def updates(self, later: int = 0) -> int:
-        """How many updates there are after so many more batches."""
-        if self._optimizer is not self._model.optimizer:  # None was read, or the model was compiled with another one.
-            self.read()
-        return (self._batches + later) // (innermost(self._model.optimizer).gradient_accumulation_steps or 1)
-
-    def steps(self) -> range:
-        """The updates of the next execution, as numbers of updates before."""
-        return range(self.updates(), self.updates(self._model.steps_per_execution))
-
-    def executed(self) -> None:
-        if self._batches is not None:
-            self._batches += self._model.steps_per_execution
-
-
-def follow(model: keras.Model, is_due: Callable[[int], bool], take: Callable[[int, Callable[[], Update]], None]) -> None:
-    """In the next execution, calls `take(step, update)` after each update that is due; `update()` returns the `Update`."""
-    model.train_function = _Following(model, is_due, take)
-
-
-def build_first(model: keras.Model, begin: Callable[[], None]) -> None:
-    """Before the next execution, builds the model for the batches that it is going to receive, and calls `begin()`."""
-    model.train_function = _Building(model, begin)
+def build_first(model: keras.Model, net: keras.Model, begin: Callable[[], None]) -> None:
+    """Before the next execution, builds the net for the batches that the model is going to receive, and calls `begin()`."""
+    model.train_function = _Building(model, net, begin)
 
 
 def release(model: keras.Model) -> None:
     """Takes away stand-ins that were not used, since something failed before."""
-    model.train_function = _own(model.train_function)
+    model.train_function = own_train_function(model)
 
 
-_first_trainables = weakref.WeakKeyDictionary()  # Train function -> ids of the variables that were trainable before the first execution that was followed.
+_first_trainables = weakref.WeakKeyDictionary()  # Train function -> {id of a net: ids of the weights that were trainable at the first execution measured}.
 
 
-def _refuse_other_trainables(model, function, trainables):
-    """A train function is traced at its first execution, and goes on training the variables that were trainable then."""
-    if _first_trainables[function] != trainables:
+def refuse_other_trainables(model: keras.Model, net: keras.Model) -> None:
+    """Raises a ValueError if other weights of the net are trainable than at the first call for the model's train function.
+
+    It is traced at its first execution, and goes on training the weights that were trainable then.
+    """
+    function = own_train_function(model)
+    if function is None or model.run_eagerly:
+        return
+    trainables = [id(variable) for variable in net.trainable_variables]
+    if _first_trainables.setdefault(function, {}).setdefault(id(net), trainables) != trainables:
         raise ValueError(
-            f"{model.name} has other trainable weights than when its training step was made, which goes on training those; expected a model that is compiled "
+            f"{net.name} has other trainable weights than when its training step was made, which goes on training those; expected a model that is compiled "
             "after `trainable` was changed: compile it anew."
         )
-
-
-def _own(function):
-    """The model's train function, within the stand-ins around it."""
-    while isinstance(function, _StandIn):
-        function = function.train_function
-    return function
 
 
 class _StandIn:
@@ -113,23 +81,23 @@ class _StandIn:
 
 
 class _Building(_StandIn):
-    def __init__(self, model, begin):
+    def __init__(self, model, net, begin):
         super().__init__(model)
-        self._begin = begin
+        self._net, self._begin = net, begin
 
     def _execute(self, iterator):
-        building.build(self._model, keras.utils.unpack_x_y_sample_weight(iterator.element_spec)[0])
+        building.build(self._net, keras.utils.unpack_x_y_sample_weight(iterator.element_spec)[0])
         self._begin()
         return self.train_function(iterator)
 
 
 class _Following(_StandIn):
-    def __init__(self, model, is_due, take):
+    def __init__(self, model, watching):
         super().__init__(model)
-        self._is_due, self._take = is_due, take
+        self._watching = watching
 
     def _execute(self, iterator):
-        logs = None
+        logs, strategy = None, self._model.distribute_strategy
         for _ in range(self._model.steps_per_execution):
             try:
                 batch = next(iterator)
@@ -137,43 +105,9 @@ class _Following(_StandIn):
                 if logs is None:
                     raise
                 break
-            logs = self._trained_on(batch, iterator)
+            with self._watching(lambda batch=batch: Batch(*keras.utils.unpack_x_y_sample_weight(whole(batch, strategy)))):
+                logs = self.train_function(_iterator_of(batch, iterator, strategy))
         return logs
-
-    def _trained_on(self, batch, iterator):
-        model, step = self._model, step_of(self._model)
-        alone = _iterator_of(batch, iterator, model.distribute_strategy)
-        if not self._is_due(step):
-            return self.train_function(alone)
-        trainables = [id(variable) for variable in model.trainable_variables]
-        _first_trainables.setdefault(_own(self.train_function), trainables)
-        before = _result_or_error(lambda: (evaluation.snapshot(model), learning_rate(model.optimizer)))
-        logs = self.train_function(alone)
-        if step_of(model) != step:  # Else gradients are being accumulated, or were not finite.
-            after = _result_or_error(lambda: evaluation.values(model.trainable_variables))
-
-            def update():
-                _refuse_other_trainables(model, _own(self.train_function), trainables)
-                snapshot, rate = before()
-                whole = Batch(*keras.utils.unpack_x_y_sample_weight(_whole(batch, model.distribute_strategy)))
-                return Update(snapshot, after(), whole, step, rate)
-
-            self._take(step, update)
-        return logs
-
-
-def _result_or_error(copy):
-    """A function that returns what `copy` returns now, or raises what it raises: without memory for copies the training goes on, and the measure fails."""
-    try:
-        result = copy()
-    except Exception as error:
-        failure = error
-
-        def fail():
-            raise failure
-
-        return fail
-    return lambda: result
 
 
 def _iterator_of(batch, iterator, strategy):
@@ -206,7 +140,7 @@ def _apart(batch, strategy):
     return [tf.nest.pack_sequence_as(batch, part) for part in zip(*local)]
 
 
-def _whole(batch, strategy):
+def whole(batch, strategy: tf.distribute.Strategy):
     """What all replicas receive, as one batch; None instead of an empty optional."""
     batch = tf.nest.map_structure(lambda value: None if isinstance(value, tf.experimental.Optional) else value, batch)
     parts = _apart(batch, strategy)

@@ -1,68 +1,140 @@
 """A callback that measures at updates, with the very batch and the weights before and after."""
 
+import contextlib
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
-from keras_bn.callbacks import instrument, schedule, train_batch
+from keras_bn.callbacks import clock, instrument, schedule, train_batch
+from keras_bn.inspection import evaluation
+from keras_bn.inspection.evaluation import Batch
+from keras_bn.inspection.objective import Objective
+from keras_bn.inspection.prepared import prepared
+from keras_bn.inspection.update import Update
 
 
 class UpdateInstrument(instrument.Instrument):
     """Subclasses implement `_measure(update)`, which returns `summaries.Measured`.
 
     Args:
-        log_dir, strict: as of `Instrument`.
+        log_dir, strict, net, optimizer: as of `Instrument`.
         every: as of `schedule.is_due`; "epoch": at the first update of each.
+        loss: function of (net, x, y, sample_weight) that returns a scalar tensor, or None for the compiled loss.
     """
 
-    def __init__(self, log_dir, every, strict):
-        super().__init__(log_dir, every, strict)
-        self._epoch_begins = False
+    def __init__(self, log_dir, every, strict, loss, net, optimizer):
+        super().__init__(log_dir, every, strict, net, optimizer)
+        self.loss = loss
 
     def on_train_begin(self, logs=None):
-        if tf.distribute.in_cross_replica_context():
-            raise ValueError(
-                f"{type(self).__name__} is used by a `fit` within a strategy's scope, where Keras divides losses by the number of replicas; expected one "
-                "outside of it: only build and compile the model in the scope."
-            )
+        self._refuse_scope()
         super().on_train_begin(logs)
 
-    def on_epoch_begin(self, epoch, logs=None):
-        super().on_epoch_begin(epoch, logs)
-        self._epoch_begins = True
-
     def on_train_batch_begin(self, batch, logs=None):
-        self._followed = False
-        if any(map(self._is_due, self._clock.steps())):
-            self._clock.read()  # Updates may have been left out since, where gradients were not finite.
-            self._followed = any(map(self._is_due, self._clock.steps()))
-            if self._followed:
-                train_batch.follow(self.model, self._is_due, self._take)
-        super().on_train_batch_begin(batch, logs)  # Last, so that a model is built before its weights are copied.
+        self._is_seen = False
+        self._expected = self._is_one_due(self.model.steps_per_execution)
+        if self._expected and self.model.train_function is not None:
+            train_batch.follow(self.model, self._watching)
+        super().on_train_batch_begin(batch, logs)  # Last, so that a net is built before its weights are copied.
 
     def on_train_batch_end(self, batch, logs=None):
-        if self._followed:
-            self._clock.read()  # What is due may have been left out for the same reason, and is due again.
-        else:
-            self._clock.executed()
+        train_batch.release(self.model)
+        if self._is_seen:
+            return
+        if self._expected:
+            self._record(self._clock.updates(), self._cannot_see)
+        self._clock.passed(self.model.steps_per_execution)
+
+    def _begin_by_hand(self, model, x):
+        self._refuse_scope()
+        super()._begin_by_hand(model, x)
+
+    def _refuse_scope(self):
+        if tf.distribute.in_cross_replica_context():
+            raise ValueError(
+                f"{type(self).__name__} is used by a training within a strategy's scope, where Keras divides losses by the number of replicas; expected one "
+                "outside of it: only build and compile the model in the scope."
+            )
+
+    def _cannot_see(self):
+        raise ValueError(
+            f"the batch of this step cannot be seen, as it is not `fit` that trains; expected the step within a context: `with {type(self).__name__[0].lower()}"
+            f"{type(self).__name__[1:]}.watching(model, x, y):`."
+        )
 
     def _refuse(self):
-        train_step = type(self.model).train_step
-        if getattr(train_step, "__func__", train_step) is not keras.Model.train_step:
+        if self.loss is not None:
+            return
+        trained = self.net if self._fitted is None else self._fitted
+        train_step = type(trained).train_step
+        if self._fitted is not None and getattr(train_step, "__func__", train_step) is not keras.Model.train_step:
             raise ValueError(
-                f"{type(self).__name__} received a model whose class {type(self.model).__name__} has a train_step of its own; expected one that trains by its "
-                "compiled loss: what it minimises cannot be known otherwise, so put it into compute_loss, or leave the callback out."
+                f"{type(self).__name__} received a model whose class {type(trained).__name__} has a train_step of its own; expected to be told what that "
+                "minimises: give `loss`, a function of (model, x, y, sample_weight), or put it into compute_loss."
+            )
+        if self.net is not trained or not self.net.compiled:
+            raise ValueError(
+                f"{type(self).__name__} received {self.net.name}, which is not compiled with a loss of its own; expected to be told what is minimised: give "
+                "`loss`, a function of (model, x, y, sample_weight)."
             )
 
     def _scale(self):
         """What the optimizer multiplies the loss by, so that gradients stay within the range of half precision."""
-        return self.model.optimizer.scale_loss(tf.constant(1.0))
+        return 1.0 if self._clock.updates_nothing else self._clock.optimizer.scale_loss(tf.constant(1.0))
 
     def _is_due(self, step):
         return schedule.is_due(self.every, step, self._epoch_begins)
 
-    def _take(self, step, update):
+    def _is_one_due(self, batches):
+        self._follow_optimizer()
+        if not any(map(self._is_due, self._clock.steps(batches))):
+            return False
+        self._clock.read()  # Updates may have been left out since, where gradients were not finite.
+        return any(map(self._is_due, self._clock.steps(batches)))
+
+    def _watching(self, batch: Callable[[], Batch]):
+        """A context that holds the training on one batch, which `batch()` returns."""
+        self._is_seen = True
+        return self._watched(batch) if self._is_one_due(1) else self._clock
+
+    @contextlib.contextmanager
+    def _watched(self, batch):
+        step = self._clock.updates()
+        before = _result_or_error(lambda: self._before(batch()))
+        yield
+        self._clock.passed_and_read()
+        if self._clock.updates() == step:
+            return  # Gradients are being accumulated, or were not finite.
+        after = _result_or_error(lambda: evaluation.values(self.net.trainable_variables))
+
+        def update():
+            snapshot, rate, batch = before()
+            return Update(snapshot, after(), batch, step, None if self._clock.updates_nothing else rate)
+
         self._epoch_begins = False
         self._record(step, lambda: self._measure(update()))
 
+    def _before(self, batch):
+        if self._fitted is not None:
+            train_batch.refuse_other_trainables(self._fitted, self.net)
+        batch, objective = Batch(*evaluation.tensors(tuple(batch))), prepared(Objective, self.net, self.loss)
+        objective.prepare(batch)
+        return objective.snapshot(), clock.learning_rate(self._clock.optimizer), batch
+
     def _measure(self, update):
         raise NotImplementedError
+
+
+def _result_or_error(copy):
+    """A function that returns what `copy` returns now, or raises what it raises: without memory for copies the training goes on, and the measure fails."""
+    try:
+        result = copy()
+    except Exception as error:
+        failure = error
+
+        def fail():
+            raise failure
+
+        return fail
+    return lambda: result

@@ -1,8 +1,11 @@
 """`VarianceShift`: the measure of that name after epochs or steps."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 
-from keras_bn.callbacks import instrument, schedule, train_batch
+import keras
+
+from keras_bn.callbacks import instrument, schedule
 from keras_bn.inspection import batches, normalization_layers
 from keras_bn.inspection.prepared import prepared
 from keras_bn.measures.variance_shift import NAME, QUANTITIES, Measure
@@ -17,7 +20,7 @@ class VarianceShift(instrument.Instrument):
     Args:
         data: as of the measure. It is read at each measurement: a generator would be used up, and a dataset must end. It must not share a random state with the
             data of `fit`, such as one dataset that `fit` shuffles: reading it would change the batches of `fit`; build one for each.
-        log_dir, strict: as of `InternalCovariateShift`.
+        log_dir, strict, net, optimizer: as of `InternalCovariateShift`.
         every: "epoch" (after each), a number of optimizer steps, or a function that takes a step and returns whether it is due. It measures after the update
             that reaches the step.
 
@@ -41,43 +44,66 @@ class VarianceShift(instrument.Instrument):
 
     name, quantities = NAME, QUANTITIES
 
-    def __init__(self, data, log_dir=None, every: int | str | Callable = schedule.EPOCH, strict: bool = False):
-        super().__init__(log_dir, every, strict)
+    def __init__(
+        self,
+        data,
+        log_dir=None,
+        every: int | str | Callable = schedule.EPOCH,
+        strict: bool = False,
+        net: keras.Model | None = None,
+        optimizer: keras.Optimizer | None = None,
+    ):
+        super().__init__(log_dir, every, strict, net, optimizer)
+        if isinstance(data, Iterator):
+            raise ValueError(f"`data` of VarianceShift is a {type(data).__name__}, used up once it is read; expected what can be read again: a dataset.")
+        batches.refuse(data)
         self.data = data
 
     def on_train_batch_begin(self, batch, logs=None):
         super().on_train_batch_begin(batch, logs)
-        if self.every != schedule.EPOCH:
-            self._before = self._clock.updates()
+        self._is_seen, self._before = False, self._updates()
 
     def on_train_batch_end(self, batch, logs=None):
-        self._clock.executed()
-        if self._reached():
-            self._clock.read()  # Updates may have been left out since, where gradients were not finite.
-            if self._reached():
-                self._record(self._clock.updates(), self._measure)
+        if not self._is_seen:
+            self._clock.passed(self.model.steps_per_execution)
+            self._measure_what_was_reached()
 
     def on_epoch_end(self, epoch, logs=None):
         if self.every == schedule.EPOCH:
-            self._record(train_batch.step_of(self.model), self._measure)
+            self._clock.read()
+            self._record(self._clock.updates(), self._measure)
 
-    def _reached(self):
-        """Whether the execution has made an update that is due."""
+    @contextlib.contextmanager
+    def _watching(self, batch):
+        self._is_seen, self._before = True, self._updates()
+        yield
+        self._clock.passed()
+        self._measure_what_was_reached()
+
+    def _updates(self):
+        self._follow_optimizer()
+        return self._clock.updates()
+
+    def _measure_what_was_reached(self):
+        if self._is_reached():
+            self._clock.read()  # Updates may have been left out since, where gradients were not finite.
+            if self._is_reached():
+                self._record(self._clock.updates(), self._measure)
+
+    def _is_reached(self):
+        """Whether an update that is due has been made since `_before`."""
         if self.every == schedule.EPOCH:
             return False
         return any(schedule.is_due(self.every, step, False) for step in range(self._before + 1, self._clock.updates() + 1))
 
     def _refuse(self):
-        if isinstance(self.data, Iterator):
-            raise ValueError(f"`data` of VarianceShift is a {type(self.data).__name__}, used up once it is read; expected what can be read again: a dataset.")
-        batches.refuse(self.data)
-        normalization_layers.names(self.model)
+        normalization_layers.names(self.net)
 
     def _prepare(self):
-        with instrument.refusing(self, "data", f"inputs for {self.model.name}, or batches of them"):
-            prepared(Measure, self.model).of_batch(next(batches.inputs(self.data)))
+        with instrument.refusing(self, "data", f"inputs for {self.net.name}, or batches of them"):
+            prepared(Measure, self.net).of_batch(next(batches.inputs(self.data)))
 
     def _measure(self):
-        measure = prepared(Measure, self.model)
+        measure = prepared(Measure, self.net)
         rows = [(shift.layer, {row.name: getattr(shift, row.name) for row in self.quantities}) for shift in measure(batches.inputs(self.data))]
         return instrument.by_layer(rows, measure.layer_names)

@@ -1,11 +1,10 @@
-"""A model's outputs, loss and gradients at given weights: the one place where a model is evaluated, and it leaves no trace.
+"""A model at given weights: the one place where models are evaluated, and it leaves no trace.
 
 Everything happens in a `keras.StatelessScope`: the model reads the given tensors instead of its variables, and what it assigns (moving statistics, states of
 seed generators, metrics) is dropped.
 """
 
 import contextlib
-import inspect
 import threading
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -19,10 +18,14 @@ _open_scopes = threading.local()
 
 
 class Snapshot(NamedTuple):
-    """weights: one tensor for each of `model.trainable_variables`; state: one for each of `model.non_trainable_variables`."""
+    """weights: one tensor for each of `model.trainable_variables`; state: one for each of `model.non_trainable_variables`.
+
+    others: one for each variable that a loss reads besides; see `objective`.
+    """
 
     weights: list[tf.Tensor]
     state: list[tf.Tensor]
+    others: tuple[tf.Tensor, ...] = ()
 
 
 class Batch(NamedTuple):
@@ -63,34 +66,8 @@ def outputs(model: keras.Model, snapshot: Snapshot, x, training: bool):
         x: as the model takes it.
         training: whether with batch statistics and dropout.
     """
-    with _stateless(model, snapshot):
+    with stateless(model, snapshot):
         return model(x, training=training)  # Keras drops the argument where a model's `call` does not take it.
-
-
-def loss(model: keras.Model, snapshot: Snapshot, batch: Batch) -> tf.Tensor:
-    """The loss of a compiled model as its training step computes it, with regularisers: scalar. The same state gives the same dropout masks."""
-    # Before Keras 3.3 `compute_loss` did not take `training`, and models that override it need not.
-    takes_training = "training" in inspect.signature(model.compute_loss).parameters
-    with _stateless(model, snapshot):
-        outputs = model(batch.x, training=True)
-        return model.compute_loss(batch.x, batch.y, outputs, batch.sample_weight, **({"training": True} if takes_training else {}))
-
-
-def gradients(model: keras.Model, snapshot: Snapshot, batch: Batch, indices: Sequence[int], scale=1.0):
-    """(loss, its gradients to the weights of these indices). Where the loss does not depend on a weight, its gradient is 0.
-
-    Args:
-        model, snapshot, batch: as of `loss`.
-        indices: in `snapshot.weights`.
-        scale: the loss is multiplied by it, and the gradients are divided by it, so that they stay within the range of half precision.
-    """
-    weights = [snapshot.weights[index] for index in indices]
-    with tf.GradientTape() as tape:
-        tape.watch(weights)
-        value = loss(model, snapshot, batch)
-        scaled = value * tf.cast(scale, value.dtype)
-    results = tape.gradient(scaled, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-    return value, [gradient / tf.cast(scale, gradient.dtype) for gradient in results]
 
 
 def traced(function: Callable, reduce_retracing: bool = True, **options) -> tf.types.experimental.PolymorphicFunction:
@@ -98,18 +75,42 @@ def traced(function: Callable, reduce_retracing: bool = True, **options) -> tf.t
     return keras_internals.without_retracing_warning(tf.function(function, autograph=False, reduce_retracing=reduce_retracing, **options))
 
 
-def current_scope() -> keras.StatelessScope:
+def current_scope() -> "Scope":
     """The scope of the evaluation that is going on; its `state_mapping` holds what the model reads and assigns."""
     return _open_scopes.stack[-1]
 
 
 @contextlib.contextmanager
-def _stateless(model, snapshot):
-    pairs = [*zip(model.trainable_variables, snapshot.weights, strict=True), *zip(model.non_trainable_variables, snapshot.state, strict=True)]
+def stateless(model: keras.Model, snapshot: Snapshot, others: Sequence[keras.Variable] = ()):
+    """Inside it, variables have the values of the snapshot, and what is assigned is dropped at the end. Yields the `Scope`.
+
+    Args:
+        model: whose variables `snapshot.weights` and `snapshot.state` are values of.
+        others: those that `snapshot.others` are values of.
+    """
+    pairs = [
+        *zip(model.trainable_variables, snapshot.weights, strict=True),
+        *zip(model.non_trainable_variables, snapshot.state, strict=True),
+        *zip(others, snapshot.others, strict=True),
+    ]
     stack = _open_scopes.__dict__.setdefault("stack", [])
-    with keras.StatelessScope(state_mapping=pairs, collect_losses=True) as scope:
+    with Scope(state_mapping=pairs, collect_losses=True) as scope:
         stack.append(scope)
         try:
-            yield
+            yield scope
         finally:
             stack.pop()
+
+
+class Scope(keras.StatelessScope):
+    """A `keras.StatelessScope` that remembers which variables were read that it has no values of: `unknown`, each once, in the order of the first reading."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.unknown = []
+
+    def get_current_value(self, variable):
+        value = super().get_current_value(variable)
+        if value is None and not any(variable is known for known in self.unknown):
+            self.unknown.append(variable)
+        return value

@@ -15,6 +15,9 @@ import tensorflow as tf
 
 from keras_bn import keras_internals
 from keras_bn.inspection import evaluation
+from keras_bn.inspection.evaluation import Batch
+from keras_bn.inspection.objective import Objective
+from keras_bn.inspection.prepared import prepared
 
 KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel", "recurrent_kernel", "embeddings")  # Keras's names for what multiplies a layer's inputs.
 
@@ -36,22 +39,22 @@ class Stage(NamedTuple):
 
 
 class LayerOrder:
-    """`LayerOrder(model)(x)`: the stages of a model; traced at the first call, whose inputs stand for all others."""
+    """`LayerOrder(model, loss)(batch)`: the stages of a model, as its objective computes them; traced at the first call, whose batch stands for all others."""
 
-    def __init__(self, model: keras.Model):
-        self._model, self._stages = weakref.ref(model), None
+    def __init__(self, model: keras.Model, loss: Callable | None = None):
+        self._model, self._objective, self._stages = weakref.ref(model), prepared(Objective, model, loss), None
 
-    def __call__(self, x) -> list[Stage]:
+    def __call__(self, batch: Batch) -> list[Stage]:
         """The layers with a trainable kernel, in the order in which they compute.
 
         Args:
-            x: inputs, as the model takes them.
+            batch: as the objective takes it.
 
         Raises:
             ValueError: there is none.
         """
         if self._stages is None:
-            self._stages = _stages(self._model(), x)
+            self._stages = _stages(self._model(), self._objective, batch)
         return self._stages
 
 
@@ -114,10 +117,10 @@ def refuse(model: keras.Model, layers: Iterable[str | int] | Callable | None) ->
         trainable(picked)  # Which layer a number means, only the order of a call says.
 
 
-def _stages(model, x):
+def _stages(model, objective, batch):
     owners, trainables = _owners(model), {id(variable): index for index, variable in enumerate(model.trainable_variables)}
     stages, used = [], []
-    for variable in _by_first_use(model, x):
+    for variable in _by_first_use(model, objective, batch):
         index = trainables.get(id(variable))
         if variable.name in KERNELS:
             owner = owners[id(variable)]
@@ -142,17 +145,17 @@ def _none(model):
     raise ValueError(f"{model.name} has no layer with a trainable kernel; expected a Dense, a convolution or their like: give it one that is trainable.")
 
 
-def _by_first_use(model, x):
-    """The variables in the order in which a call uses them first; those that it does not use are left out."""
+def _by_first_use(model, objective, batch):
+    """The variables in the order in which an evaluation uses them first; those that it does not use are left out."""
     variables = [*model.trainable_variables, *model.non_trainable_variables]
     number = len(model.trainable_variables)
     specs = [tf.TensorSpec(variable.shape, variable.dtype) for variable in variables]
 
     @tf.function(autograph=False)
-    def call(values, x):
-        return evaluation.outputs(model, evaluation.Snapshot(values[:number], values[number:]), x, training=True)
+    def call(values, others, batch):
+        return objective.forward(evaluation.Snapshot(values[:number], values[number:], others), batch)
 
-    graph = call.get_concrete_function(specs, evaluation.tensors(x)).graph
+    graph = call.get_concrete_function(specs, objective.snapshot().others, batch).graph
     first = {}
     for moment, operation in enumerate(graph.get_operations()):
         for tensor in operation.inputs:

@@ -9,7 +9,8 @@ import keras
 from keras_bn import keras_internals
 
 Kind = TypeVar("Kind")
-_prepared = weakref.WeakKeyDictionary()  # Model -> (Signature, {(kind, options): what was prepared}).
+_ATTRIBUTE = "_keras_bn_prepared"  # Of a model: (Signature, {(kind, options): what was prepared}).
+_MOST = 32  # Things prepared for one model, of which the oldest goes first: somebody may make a new function for a loss at every call.
 
 
 class Signature:
@@ -32,16 +33,21 @@ class Signature:
 def prepared(kind: Callable[..., Kind], model: keras.Model, *options) -> Kind:
     """`kind(model, *options)`, the same one at each call until the model's `Signature` changes.
 
+    It is kept in an attribute of the model, which Keras neither tracks nor saves. A dictionary of weak keys would not do: a loss that is a function mostly
+    refers to the model, and what a value refers to is kept alive.
+
     Args:
-        kind: a class whose instances hold the model weakly, so that they do not keep it alive.
+        kind: a class.
         options: hashable.
     """
-    signature, instances = _prepared.get(model, (None, None))
+    signature, instances = vars(model).get(_ATTRIBUTE, (None, None))
     if signature is None or not signature.is_of(model):
-        _, instances = _prepared[model] = Signature(model), {}
+        _, instances = vars(model)[_ATTRIBUTE] = Signature(model), {}
     key = kind, *options
     if key not in instances:
         instances[key] = kind(model, *options)
+        for oldest in list(instances)[:-_MOST]:
+            del instances[oldest]
     return instances[key]
 
 

@@ -1,6 +1,7 @@
 """`activation_statistics`: what goes into the batch normalisation layers of a model, what comes out, and what the activations behind them make of it."""
 
 import weakref
+from collections.abc import Callable
 from typing import NamedTuple
 
 import keras
@@ -10,6 +11,7 @@ import tensorflow as tf
 from keras_bn import functional
 from keras_bn.inspection import building, evaluation, normalization_layers
 from keras_bn.inspection.evaluation import Batch, Snapshot
+from keras_bn.inspection.objective import Objective
 from keras_bn.inspection.prepared import prepared
 from keras_bn.measures.channel_moments import channel_moments
 from keras_bn.measures.quantities import Colours, Quantity
@@ -99,7 +101,7 @@ def changes(before: ActivationStatistics, after: ActivationStatistics) -> dict[s
     }
 
 
-def activation_statistics(model: keras.Model, x, y=None, sample_weight=None) -> list[ActivationStatistics]:
+def activation_statistics(model: keras.Model, x, y=None, sample_weight=None, loss: Callable | None = None) -> list[ActivationStatistics]:
     """Moments, percentiles and the state of the activation for each batch normalisation layer, on one batch in training mode.
 
     With batch statistics and dropout, as the next training step would compute; nothing of the model changes. Activations are seen that are layers
@@ -110,6 +112,7 @@ def activation_statistics(model: keras.Model, x, y=None, sample_weight=None) -> 
         model: with at least one batch normalisation layer; compiled with a loss where there are targets.
         x: a batch, as the model takes it.
         y, sample_weight: its targets and weights, as `fit` takes them, for the gradients; or None.
+        loss: as of `internal_covariate_shift`; with it there are gradients without targets, too, and x, y and sample_weight are what it takes.
 
     Returns:
         One `ActivationStatistics` for each layer, in the order in which they compute. Percentiles are of all values up to 65,536 a layer. Of more values they
@@ -130,28 +133,29 @@ def activation_statistics(model: keras.Model, x, y=None, sample_weight=None) -> 
     """
     batch = evaluation.batch_of((x, y, sample_weight))
     building.build(model, batch.x)
-    return prepared(Measure, model)(evaluation.snapshot(model), batch)
+    objective = prepared(Objective, model, loss)
+    objective.prepare(batch)
+    return prepared(Measure, model, loss)(objective.snapshot(), batch, gradients=y is not None or loss is not None)
 
 
 class Measure:
-    """`Measure(model)(snapshot, batch)`: the activation statistics of a model; without targets no gradients.
+    """`Measure(model, loss)(snapshot, batch, gradients)`: the activation statistics of a model.
 
     Attributes:
         layer_names: dict, a result's `layer` to the layer's own name.
     """
 
-    def __init__(self, model: keras.Model):
-        self._model = weakref.ref(model)
+    def __init__(self, model: keras.Model, loss: Callable | None = None):
+        self._model, self._objective = weakref.ref(model), prepared(Objective, model, loss)
         self.layer_names = {name: layer.name for layer, name in normalization_layers.names(model).items()}
         self._called = []  # Names of the layers, in the order in which they compute; filled when traced.
         self._moments = channel_moments()
         self.function = evaluation.traced(self._computed)
 
-    def __call__(self, snapshot: Snapshot, batch: Batch, scale=1.0) -> list[ActivationStatistics]:
-        """scale: as of `evaluation.gradients`."""
-        results = [
-            {name: value.numpy() for name, value in result.items()} for result in self.function(snapshot, batch, tf.convert_to_tensor(scale, tf.float32))
-        ]
+    def __call__(self, snapshot: Snapshot, batch: Batch, gradients: bool, scale=1.0) -> list[ActivationStatistics]:
+        """gradients: whether they are wanted; scale: as of `Objective.gradients`."""
+        scale = tf.convert_to_tensor(scale, tf.float32) if gradients else None
+        results = [{name: value.numpy() for name, value in result.items()} for result in self.function(snapshot, batch, scale)]
         norms = [result.get("gradient_norm") for result in results]
         with np.errstate(divide="ignore", invalid="ignore"):
             ratios = [None if before is None or after is None else float(np.divide(before**2, after**2)) for before, after in zip(norms, [*norms[1:], None])]
@@ -169,23 +173,23 @@ class Measure:
         ]
 
     def _computed(self, snapshot, batch, scale):
-        """One dict a layer."""
-        model = self._model()
+        """One dict a layer; without gradients for a scale of None."""
+        model, gradients = self._model(), scale is not None
         with tf.GradientTape(watch_accessed_variables=False) as tape, normalization_layers.watched(model, watch=_watched_by(tape)) as calls:
-            if batch.y is None:
-                evaluation.outputs(model, snapshot, batch.x, training=True)
-            else:
-                loss = evaluation.loss(model, snapshot, batch)
+            if gradients:
+                loss = self._objective.loss(snapshot, batch)
                 loss *= tf.cast(scale, loss.dtype)
+            else:
+                self._objective.forward(snapshot, batch)
         first_calls = list({call.layer: call for call in reversed(calls)}.values())[::-1]
         names = normalization_layers.names(model)
         self._called = [names[call.layer] for call in first_calls]
         results = [self._of_call(call) for call in first_calls]
-        if batch.y is not None:
+        if gradients:
             differentiable = [index for index, call in enumerate(first_calls) if call.inputs.dtype.is_floating]
             inputs = [first_calls[index].inputs for index in differentiable]
-            gradients = tape.gradient(loss, inputs, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-            for index, gradient in zip(differentiable, gradients):
+            at_inputs = tape.gradient(loss, inputs, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+            for index, gradient in zip(differentiable, at_inputs):
                 results[index]["gradient_norm"] = tf.norm(tf.cast(gradient, tf.float64)) / tf.cast(scale, tf.float64)
         return results
 

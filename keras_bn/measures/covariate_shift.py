@@ -1,5 +1,6 @@
 """`internal_covariate_shift`: how much the gradient of a layer changes by the update of the layers before it."""
 
+import contextlib
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
@@ -9,8 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_bn.inspection import evaluation
-from keras_bn.inspection.evaluation import Snapshot
+from keras_bn.inspection.evaluation import Batch
 from keras_bn.inspection.layer_order import LayerOrder, Stage, chosen, trainable
+from keras_bn.inspection.objective import Objective
 from keras_bn.inspection.prepared import prepared
 from keras_bn.inspection.recorded_calls import RecordedCalls
 from keras_bn.inspection.update import Update
@@ -45,6 +47,7 @@ def internal_covariate_shift(
     y,
     sample_weight=None,
     layers: Iterable[str | int] | Callable | None = None,
+    loss: Callable | None = None,
 ) -> list[CovariateShift]:
     """How the gradient of each layer with a kernel differs between an update of all layers before it and none, on one batch.
 
@@ -57,19 +60,22 @@ def internal_covariate_shift(
     out, but keep their number. Nothing of the model changes. What is traced is kept for the next call, until the model is compiled anew.
 
     Args:
-        model: compiled with a loss, built; functional, sequential, nested or subclassed. Where it branches, layers count in one of its topological orders.
+        model: compiled with a loss, unless `loss` is given; built; functional, sequential, nested or subclassed. Where it branches, layers count in one of its
+            topological orders.
         before, after: weights, like `model.trainable_variables`.
         x, y, sample_weight: a batch, as `fit` hands it to the model.
         layers: names of layers, or positions among those with a kernel from 1, frozen ones included, or a function of the layer that returns whether it is
             chosen; None: all.
+        loss: function of (model, x, y, sample_weight) that returns a scalar tensor, such as what a `train_step` of one's own minimises. It calls the model with
+            training=True, and draws by keras.random. None: the loss that the model was compiled with, and its penalties.
 
     Returns:
         One `CovariateShift` for each layer with a trainable kernel, in their order. The units are those of the loss by those of the kernel. Where `before`
         equals `after`, l2 is 0 and the cosine 1. Where G is 0, `relative` is infinite or NaN; where one of the gradients is 0, the cosine is NaN.
 
     Raises:
-        ValueError: `before` or `after` are not like the trainable weights; `layers` names a layer that does not exist or chooses none that is trainable; no
-            layer has a trainable kernel.
+        ValueError: `before` or `after` are not like the trainable weights; `loss` is no scalar; `layers` names a layer that does not exist or chooses none
+            that is trainable; no layer has a trainable kernel.
 
     Source: Santurkar et al. 2018, Definition 2.1. It does not say to which layer gamma and beta belong, nor whether batch statistics are meant.
 
@@ -84,18 +90,16 @@ def internal_covariate_shift(
     """
     for name, weights in (("before", before), ("after", after)):
         _refuse_weights(model, name, weights)
-    update = Update(
-        Snapshot(evaluation.tensors(list(before)), evaluation.values(model.non_trainable_variables)),
-        evaluation.tensors(list(after)),
-        evaluation.batch_of((x, y, sample_weight)),
-    )
-    return measure_of(model, update.batch.x, layers)(update)
+    batch, objective = evaluation.batch_of((x, y, sample_weight)), prepared(Objective, model, loss)
+    objective.prepare(batch)
+    snapshot = objective.snapshot()._replace(weights=evaluation.tensors(list(before)))
+    return measure_of(model, batch, layers, loss)(Update(snapshot, evaluation.tensors(list(after)), batch))
 
 
-def measure_of(model: keras.Model, x, layers: Iterable[str | int] | Callable | None = None) -> "Measure":
-    """The measure of these layers, prepared once for the model; arguments as of `internal_covariate_shift`."""
-    stages = trainable(chosen(prepared(LayerOrder, model)(x), layers))
-    return prepared(Measure, model, tuple(stages))
+def measure_of(model: keras.Model, batch: Batch, layers: Iterable[str | int] | Callable | None = None, loss: Callable | None = None) -> "Measure":
+    """The measure of these layers, prepared once for the model; arguments as of `internal_covariate_shift`, whose objective is prepared."""
+    stages = trainable(chosen(prepared(LayerOrder, model, loss)(batch), layers))
+    return prepared(Measure, model, tuple(stages), loss)
 
 
 def _refuse_weights(model, name, weights):
@@ -109,7 +113,7 @@ def _refuse_weights(model, name, weights):
 
 
 class Measure:
-    """`Measure(model, stages)(update)`: the covariate shift of these stages of a model.
+    """`Measure(model, stages, loss)(update)`: the covariate shift of these stages of a model.
 
     Up to LARGEST the passes of all layers are one graph. For a larger net, one gradient to all layers is traced, and computed once for each layer.
 
@@ -117,8 +121,9 @@ class Measure:
         layer_names: dict, a result's `layer` to the layer's own name.
     """
 
-    def __init__(self, model: keras.Model, stages: Sequence[Stage]):
-        self._model, self._stages = weakref.ref(model), stages
+    def __init__(self, model: keras.Model, stages: Sequence[Stage], loss: Callable | None = None):
+        self._model, self._stages, self._objective = weakref.ref(model), stages, prepared(Objective, model, loss)
+        self._records = loss is None
         self._indices = [index for stage in stages for index in stage.kernels]
         self.layer_names = {stage.name: stage.layer().name for stage in stages}
         size = sum(len(model.trainable_variables) - len(stage.earlier) for stage in stages)
@@ -126,7 +131,7 @@ class Measure:
         self._rows = self.function if size <= LARGEST else self._one_by_one
 
     def __call__(self, update: Update, scale=1.0) -> list[CovariateShift]:
-        """One result for each stage; scale: as of `evaluation.gradients`."""
+        """One result for each stage; scale: as of `Objective.gradients`."""
         rows = self._rows(update.before, update.after, update.batch, tf.convert_to_tensor(scale, tf.float32)).numpy()
         with np.errstate(divide="ignore", invalid="ignore"):
             return [
@@ -137,23 +142,27 @@ class Measure:
     def _all_layers(self, before, after, batch, scale):
         """(layers, 4): the rows of `_compared`. Layers that G' computes with the weights `after` are computed once, and taken from a record in each pass.
 
+        Not so for a loss that is a function: it may differentiate by its inputs, which a record is not connected to.
+
         Two stages are computed at a time: a stage receives the weights when the last but one is done, so that its memory is free.
         """
         model = self._model()
         calls = RecordedCalls(model)
-        with calls.recording(), tf.GradientTape() as tape:
-            # Watched by a tape, layers compute as they do in the passes that reuse their outputs, to the bit.
-            tape.watch([after[index] for index in self._indices])
-            evaluation.outputs(model, Snapshot(after, before.state), batch.x, training=True)
-        unmixed = dict(zip(self._indices, evaluation.gradients(model, before, batch, self._indices, scale)[1]))
+        if self._records:
+            with calls.recording(), tf.GradientTape() as tape:
+                # Watched by a tape, layers compute as they do in the passes that reuse their outputs, to the bit.
+                tape.watch([after[index] for index in self._indices])
+                evaluation.outputs(model, before._replace(weights=after), batch.x, training=True)
+        unmixed = dict(zip(self._indices, self._objective.gradients(before, batch, self._indices, scale)[1]))
         rows = []
         for stage in self._stages:
             at_before = at_mixed = [unmixed[index] for index in stage.kernels]
             if stage.earlier:
                 with tf.control_dependencies(rows[-2:-1]):
                     weights = _mixed(stage, after, [tf.identity(weight) for weight in before.weights])
-                with calls.replaying(before=model.trainable_variables[stage.kernels[0]]):
-                    at_mixed = evaluation.gradients(model, Snapshot(weights, before.state), batch, stage.kernels, scale)[1]
+                first = model.trainable_variables[stage.kernels[0]]
+                with calls.replaying(before=first) if self._records else contextlib.nullcontext():
+                    at_mixed = self._objective.gradients(before._replace(weights=weights), batch, stage.kernels, scale)[1]
             rows.append(_compared(at_before, at_mixed))
         return tf.stack(rows)
 
@@ -161,7 +170,7 @@ class Measure:
         """The same rows, by one call of `_all_gradients` a layer."""
 
         def at(weights):
-            return dict(zip(self._indices, self.function(Snapshot(weights, before.state), batch, scale)))
+            return dict(zip(self._indices, self.function(before._replace(weights=weights), batch, scale)))
 
         unmixed, rows = at(before.weights), []
         for stage in self._stages:
@@ -170,7 +179,7 @@ class Measure:
         return tf.stack(rows)
 
     def _all_gradients(self, snapshot, batch, scale):
-        return evaluation.gradients(self._model(), snapshot, batch, self._indices, scale)[1]
+        return self._objective.gradients(snapshot, batch, self._indices, scale)[1]
 
 
 def _mixed(stage, after, before):

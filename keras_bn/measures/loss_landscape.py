@@ -1,7 +1,6 @@
 """`loss_landscape`: how the loss and its gradient change along the gradient."""
 
-import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import keras
@@ -10,6 +9,7 @@ import tensorflow as tf
 
 from keras_bn.inspection import building, evaluation
 from keras_bn.inspection.evaluation import Batch, Snapshot
+from keras_bn.inspection.objective import Objective
 from keras_bn.inspection.prepared import prepared
 from keras_bn.measures.quantities import Colours, Quantity
 
@@ -72,7 +72,7 @@ class LossLandscape(NamedTuple):
             return float(1 / self.step_sizes[self.smoothness.argmax()])
 
 
-def loss_landscape(model: keras.Model, x, y, step_sizes: Sequence[float], sample_weight=None) -> LossLandscape:
+def loss_landscape(model: keras.Model, x, y, step_sizes: Sequence[float], sample_weight=None, loss: Callable | None = None) -> LossLandscape:
     """The loss, the change of its gradient and the effective beta-smoothness along the gradient of one batch, for each of the step sizes.
 
         g = gradient of L at w                    w: all trainable weights
@@ -82,15 +82,16 @@ def loss_landscape(model: keras.Model, x, y, step_sizes: Sequence[float], sample
     the next call, until the model is compiled anew.
 
     Args:
-        model: compiled with a loss, built.
+        model: compiled with a loss, unless `loss` is given; built.
         x, y, sample_weight: a batch, as `fit` hands it to the model.
         step_sizes: positive, (S,). The paper's grid lies between 1/2 and 4 times the learning rate for a VGG, 1/100 and 30 times for a deep linear net.
+        loss: as of `internal_covariate_shift`.
 
     Returns:
         `LossLandscape`. losses: in units of the loss; smoothness: of the loss by squared weights; what it means at the grid's small end: `grid_limit`.
 
     Raises:
-        ValueError: no step sizes, or one that is not positive.
+        ValueError: no step sizes, or one that is not positive; `loss` is no scalar.
 
     Source: Santurkar et al. 2018, sec. 3.2 and fig. 4. It does not say how many step sizes there are, how they are spaced, nor that batch statistics are meant.
 
@@ -104,7 +105,9 @@ def loss_landscape(model: keras.Model, x, y, step_sizes: Sequence[float], sample
     step_sizes = checked(step_sizes)
     batch = evaluation.batch_of((x, y, sample_weight))
     building.build(model, batch.x)
-    return prepared(Measure, model)(evaluation.snapshot(model), batch, step_sizes)
+    objective = prepared(Objective, model, loss)
+    objective.prepare(batch)
+    return prepared(Measure, model, loss)(objective.snapshot(), batch, step_sizes)
 
 
 def checked(step_sizes: Sequence[float]) -> np.ndarray:
@@ -120,14 +123,14 @@ def checked(step_sizes: Sequence[float]) -> np.ndarray:
 
 
 class Measure:
-    """`Measure(model)(snapshot, batch, step_sizes)`: the landscape from the weights of the snapshot."""
+    """`Measure(model, loss)(snapshot, batch, step_sizes)`: the landscape from the weights of the snapshot."""
 
-    def __init__(self, model: keras.Model):
-        self._model, self._indices = weakref.ref(model), range(len(model.trainable_variables))
+    def __init__(self, model: keras.Model, loss: Callable | None = None):
+        self._objective, self._indices = prepared(Objective, model, loss), range(len(model.trainable_variables))
         self.function = evaluation.traced(self._along)
 
     def __call__(self, snapshot: Snapshot, batch: Batch, step_sizes: np.ndarray, scale=1.0) -> LossLandscape:
-        """step_sizes: float64; scale: as of `evaluation.gradients`."""
+        """step_sizes: float64; scale: as of `Objective.gradients`."""
 
         def at(gradients, step_size):
             return self.function(snapshot, gradients, tf.constant(step_size, tf.float64), batch, tf.convert_to_tensor(scale, tf.float32))
@@ -142,6 +145,6 @@ class Measure:
     def _along(self, snapshot, gradients, step_size, batch, scale):
         """At weights - step_size * gradients: the loss, its gradients, and the square of their distance from `gradients`."""
         moved = [weight - tf.cast(step_size, weight.dtype) * gradient for weight, gradient in zip(snapshot.weights, gradients)]
-        loss, moved_gradients = evaluation.gradients(self._model(), Snapshot(moved, snapshot.state), batch, self._indices, scale)
+        loss, moved_gradients = self._objective.gradients(snapshot._replace(weights=moved), batch, self._indices, scale)
         changes = [tf.reduce_sum(tf.square(tf.cast(one - other, tf.float64))) for one, other in zip(gradients, moved_gradients)]
         return tf.cast(loss, tf.float64), moved_gradients, tf.add_n(changes)

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 import trainings
 
+from keras_bn.inspection import evaluation
 from keras_bn.inspection.prepared import prepared
 from keras_bn.measures import activations, covariate_shift
 from keras_bn.measures.loss_landscape import Measure as LossLandscape
@@ -81,7 +82,9 @@ def test_a_second_fit_traces_nothing_anew_unless_the_model_is_another():
 
     def measures_now():
         kinds = VarianceShift, LossLandscape, activations.Measure
-        return [covariate_shift.measure_of(model, trainings.X), *(prepared(kind, model) for kind in kinds)]
+        options = [(), (None,), (None,)]
+        measures = [prepared(kind, model, *each) for kind, each in zip(kinds, options)]
+        return [covariate_shift.measure_of(model, evaluation.batch_of(trainings.X)), *measures]
 
     def traces(measures):
         return [measure.function.experimental_get_tracing_count() for measure in measures]

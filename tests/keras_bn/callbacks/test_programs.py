@@ -10,6 +10,7 @@ import trainings
 
 import keras_bn
 from keras_bn import callbacks, measures
+from keras_bn.inspection import evaluation
 from keras_bn.inspection.prepared import prepared
 from keras_bn.measures import activations, covariate_shift
 from keras_bn.measures.loss_landscape import Measure as LandscapeMeasure
@@ -192,8 +193,8 @@ def test_variable_lengths_are_traced_a_few_times():
     assert [len(instrument.history) for instrument in instruments] == [12, 12, 1, 12]
     for sentence in sentences:
         measures.activation_statistics(model, sentence)
-    kinds = prepared(LandscapeMeasure, model), prepared(VarianceMeasure, model), prepared(activations.Measure, model)
-    functions = [measure.function for measure in (covariate_shift.measure_of(model, sentences[0]), *kinds)]
+    kinds = prepared(LandscapeMeasure, model, None), prepared(VarianceMeasure, model), prepared(activations.Measure, model, None)
+    functions = [measure.function for measure in (covariate_shift.measure_of(model, evaluation.batch_of(sentences[0])), *kinds)]
     functions += [measure._moments for measure in kinds[1:]]
     assert all(1 <= function.experimental_get_tracing_count() <= 6 for function in functions)
     z = [model.layers[1](sentence).numpy()[(sentence != 0).any(-1)] for sentence in sentences]

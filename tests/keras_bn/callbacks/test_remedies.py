@@ -65,12 +65,6 @@ def frozen(*names):
     return model
 
 
-def without_optimizer():
-    model = net()
-    model.compile(optimizer=None, loss=LOSS)
-    return model
-
-
 def several_optimizers():
     if not hasattr(keras.optimizers, "MultiOptimizer"):
         pytest.skip("Keras is older than that optimizer.")
@@ -116,6 +110,11 @@ REMEDIES = {
         lambda: fit(lambda: net(kind=OwnStep), SHIFT),
         lambda: fit(lambda: net(kind=OwnLoss), SHIFT),
     ),
+    "own step, with its loss": (
+        r"give `loss`, a function of \(model, x, y, sample_weight\)",
+        lambda: fit(lambda: net(kind=OwnStep), SHIFT),
+        lambda: fit(lambda: net(kind=OwnStep), lambda: SHIFT(loss=lambda model, x, y, sample_weight: LOSS(y, model(x, training=True)))),
+    ),
     "no kernel": (
         "give it one that is trainable",
         lambda: fit(lambda: net(keras_bn.BatchNormalization()), SHIFT),
@@ -159,7 +158,6 @@ REMEDIES = {
         lambda: fit(net, lambda: SHIFT(batch=(X, Y, np.ones(16)))),
     ),
     "batch that is none": ("a tuple of a batch", lambda: fit(net, lambda: SHIFT(batch="validation")), lambda: fit(net, lambda: SHIFT(batch=(X, Y)))),
-    "no optimizer": ("given to `compile`", lambda: fit(without_optimizer, lambda: VARIANCES(X)), lambda: fit(net, lambda: VARIANCES(X))),
     "several optimizers": ("give step sizes", lambda: fit(several_optimizers, LANDSCAPE), lambda: fit(several_optimizers, lambda: LANDSCAPE(step_sizes=[0.1]))),
     "no step sizes": ("positive numbers", lambda: fit(net, lambda: LANDSCAPE(step_sizes=[])), lambda: fit(net, lambda: LANDSCAPE(step_sizes=[0.1]))),
     "no schedule": ("a positive number of optimizer steps", lambda: fit(net, lambda: LANDSCAPE(every=0)), lambda: fit(net, lambda: LANDSCAPE(every=1))),

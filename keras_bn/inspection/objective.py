@@ -1,0 +1,109 @@
+"""`Objective`: what a training minimises, at given weights."""
+
+import inspect
+import weakref
+from collections.abc import Callable, Sequence
+
+import keras
+import tensorflow as tf
+
+from keras_bn.inspection import evaluation
+from keras_bn.inspection.evaluation import Batch, Snapshot
+
+# Operations that draw other numbers at each evaluation. keras.random and tf.random.stateless_* have none of them.
+_STATEFUL = ("RandomUniform", "RandomUniformInt", "RandomStandardNormal", "TruncatedNormal", "RandomGamma", "RandomPoissonV2", "RandomShuffle", "Multinomial")
+_GENERATORS = "StatefulUniform", "StatefulStandardNormal", "StatefulTruncatedNormal", "StatefulRandomBinomial", "RngReadAndSkip"
+
+
+class Objective:
+    """`Objective(model, loss)`: the loss of a model as a function of a snapshot and a batch. It leaves no trace in the model.
+
+    Args:
+        model: whose weights a snapshot holds.
+        loss: function of (model, x, y, sample_weight) that returns a scalar tensor; None: the loss that the model was compiled with.
+    """
+
+    def __init__(self, model: keras.Model, loss: Callable | None = None):
+        self._model, self._loss = weakref.ref(model), loss
+        self._others = None if loss else []  # Variables that the loss reads and that are none of the model's: of other nets, of seed generators.
+
+    def prepare(self, batch: Batch) -> None:
+        """Finds out what the loss reads besides the model's variables, so that snapshots hold it. A loss that is a function is traced for that, once.
+
+        Raises:
+            ValueError: the loss is no scalar, or draws other numbers at each evaluation.
+        """
+        if self._others is not None:
+            return
+        model, others = self._model(), []
+
+        def value(weights, state, batch):
+            with evaluation.stateless(model, Snapshot(weights, state)) as scope:
+                result = self._value(model, batch)
+            others.extend(scope.unknown)
+            return result
+
+        weights, state = (
+            [tf.TensorSpec(variable.shape, variable.dtype) for variable in each] for each in (model.trainable_variables, model.non_trainable_variables)
+        )
+        function = tf.function(value, autograph=False).get_concrete_function(weights, state, batch)
+        _refuse_value(function.structured_outputs)
+        _refuse_random(function.graph)
+        self._others = others
+
+    def snapshot(self) -> Snapshot:
+        """Copies of what all that the loss reads holds now. `prepare` comes before."""
+        return evaluation.snapshot(self._model())._replace(others=tuple(evaluation.values(self._others)))
+
+    def loss(self, snapshot: Snapshot, batch: Batch) -> tf.Tensor:
+        """Scalar: the compiled loss as the model's training step computes it, with regularisers; or the function's. Equal states give equal dropout masks."""
+        model = self._model()
+        with evaluation.stateless(model, snapshot, self._others):
+            return self._value(model, batch)
+
+    def forward(self, snapshot: Snapshot, batch: Batch):
+        """Makes all calls of the model that the loss needs, in training mode. Returns whatever comes of them: outputs, or the function's loss."""
+        if self._loss is None:
+            return evaluation.outputs(self._model(), snapshot, batch.x, training=True)
+        return self.loss(snapshot, batch)
+
+    def gradients(self, snapshot: Snapshot, batch: Batch, indices: Sequence[int], scale=1.0):
+        """(loss, its gradients to the weights of these indices). Where the loss does not depend on a weight, its gradient is 0.
+
+        Args:
+            snapshot, batch: as of `loss`.
+            indices: in `snapshot.weights`.
+            scale: the loss is multiplied by it, and the gradients are divided by it, so that they stay within the range of half precision.
+        """
+        weights = [snapshot.weights[index] for index in indices]
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            value = self.loss(snapshot, batch)
+            scaled = value * tf.cast(scale, value.dtype)
+        results = tape.gradient(scaled, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        return value, [gradient / tf.cast(scale, gradient.dtype) for gradient in results]
+
+    def _value(self, model, batch):
+        if self._loss is not None:
+            return self._loss(model, batch.x, batch.y, batch.sample_weight)
+        # Before Keras 3.3 `compute_loss` did not take `training`, and models that override it need not.
+        takes_training = "training" in inspect.signature(model.compute_loss).parameters
+        outputs = model(batch.x, training=True)
+        return model.compute_loss(batch.x, batch.y, outputs, batch.sample_weight, **({"training": True} if takes_training else {}))
+
+
+def _refuse_value(value):
+    if not tf.is_tensor(value) or value.shape.rank != 0 or not value.dtype.is_floating:
+        what = f"a tensor of shape {value.shape} and dtype {value.dtype.name}" if tf.is_tensor(value) else f"a {type(value).__name__}"
+        raise ValueError(f"`loss` returned {what}; expected a scalar floating tensor: reduce it, by tf.reduce_mean for instance.")
+
+
+def _refuse_random(graph):
+    definition = graph.as_graph_def()
+    operations = {node.op for nodes in (definition.node, *(function.node_def for function in definition.library.function)) for node in nodes}
+    drawing = sorted(operation for operation in operations if operation in _STATEFUL or operation.startswith(_GENERATORS))
+    if drawing:
+        raise ValueError(
+            f"`loss` draws numbers by {drawing[0]}, which are others at each evaluation; expected the same ones for the same state: draw by keras.random, "
+            "whose seed generators have one."
+        )
