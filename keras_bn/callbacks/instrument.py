@@ -121,6 +121,7 @@ class Instrument(keras.callbacks.Callback):
             net: the one that is measured.
         """
         self._fitted, self.net, self._has_begun = fitted, net, True
+        building.refuse_without_call(net)
         self._follow_optimizer()
         self._waits_for_first_batch = not building.is_built(net)
         if not self._waits_for_first_batch:

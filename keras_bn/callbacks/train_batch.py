@@ -142,6 +142,11 @@ def _apart(batch, strategy):
 
 def whole(batch, strategy: tf.distribute.Strategy):
     """What all replicas receive, as one batch; None instead of an empty optional."""
-    batch = tf.nest.map_structure(lambda value: None if isinstance(value, tf.experimental.Optional) else value, batch)
-    parts = _apart(batch, strategy)
-    return parts[0] if len(parts) == 1 else tf.nest.map_structure(lambda *values: tf.concat(values, 0), *parts)
+
+    def joined(value):
+        if value is None or isinstance(value, tf.experimental.Optional):
+            return None
+        parts = strategy.experimental_local_results(value)
+        return parts[0] if len(parts) == 1 else tf.concat(parts, 0)
+
+    return tf.nest.map_structure(joined, batch)

@@ -16,6 +16,12 @@ def is_built(model: keras.Model) -> bool:
     return model in _called or (model.built and all(layer.built for layer in keras_internals.layers_within(model)))
 
 
+def refuse_without_call(model: keras.Model) -> None:
+    """Raises a ValueError for a model that only holds others and trains them."""
+    if type(model).call is keras.Model.call:
+        raise ValueError(f"{model.name} has no `call`, so that there is nothing to evaluate; expected one of the nets in it: give it as `net`.")
+
+
 def build(model: keras.Model, x) -> None:
     """Builds what is not built yet, by a call without numbers.
 
@@ -23,8 +29,9 @@ def build(model: keras.Model, x) -> None:
         x: inputs as the model takes them, or a structure of `tf.TypeSpec`. Their first axis may have any size later.
 
     Raises:
-        ValueError: the model cannot be called without numbers.
+        ValueError: the model has no `call`, or cannot be called without numbers.
     """
+    refuse_without_call(model)
     if is_built(model):
         return
     try:

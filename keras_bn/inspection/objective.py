@@ -40,6 +40,7 @@ class Objective:
         def value(weights, state, batch):
             with evaluation.stateless(model, Snapshot(weights, state)) as scope:
                 result = self._value(model, batch)
+            _refuse_value(result)
             others.extend(scope.unknown)
             return result
 
@@ -47,7 +48,6 @@ class Objective:
             [tf.TensorSpec(variable.shape, variable.dtype) for variable in each] for each in (model.trainable_variables, model.non_trainable_variables)
         )
         function = tf.function(value, autograph=False).get_concrete_function(weights, state, batch)
-        _refuse_value(function.structured_outputs)
         _refuse_random(function.graph)
         self._others = others
 

@@ -1,4 +1,4 @@
-"""Trainings that are not by a compiled loss: train steps of one's own, loops by hand. With and without callbacks the same bits, and numbers equal to a slow oracle."""
+"""Train steps of one's own and loops by hand: with and without callbacks the same bits, and numbers equal to a slow oracle."""
 
 import contextlib
 import warnings
@@ -233,3 +233,242 @@ def test_a_train_step_of_one_s_own(name):
         for variable, value in zip(model.variables, snapshots.before[index]):
             variable.assign(value)
         np.testing.assert_allclose(landscape.history[index]["loss_landscape/loss"], loss(one, x, targets, None), rtol=1e-5)
+
+
+def squared(model, x, y, sample_weight):
+    return CROSS_ENTROPY(y, model(x, training=True), sample_weight)
+
+
+def batches():
+    for start in range(0, len(X), BATCH):
+        yield tf.constant(X[start : start + BATCH]), tf.constant(Y[start : start + BATCH])
+
+
+def compiled():
+    keras.utils.clear_session(free_memory=False)
+    keras.utils.set_random_seed(0)
+    model = net(6, 4, 3, dropout=0.3)
+    model.compile(keras.optimizers.SGD(0.05), CROSS_ENTROPY, jit_compile=False)
+    return model
+
+
+def by_tape(model, context):
+    @tf.function
+    def step(x, y):
+        with tf.GradientTape() as tape:
+            value = squared(model, x, y, None)
+        model.optimizer.apply(tape.gradient(value, model.trainable_variables), model.trainable_variables)
+
+    for x, y in batches():
+        with context(model, x, y):
+            step(x, y)
+
+
+def by_train_on_batch(model, context):
+    for x, y in batches():
+        with context(model, x, y):
+            model.train_on_batch(x, y)
+
+
+def nothing(*_):
+    return contextlib.nullcontext()
+
+
+def within_all(instruments):
+    @contextlib.contextmanager
+    def context(*batch):
+        with contextlib.ExitStack() as stack:
+            for instrument in instruments:
+                stack.enter_context(instrument.watching(*batch))
+            yield
+
+    return context
+
+
+def made(every=1, **options):
+    return [
+        callbacks.InternalCovariateShift(every=every, strict=True, **options),
+        callbacks.LossLandscape(every=every, strict=True, **options),
+        callbacks.ActivationStatistics((X, Y), every=every, strict=True, **options),
+        callbacks.VarianceShift(X, every=every, strict=True),
+    ]
+
+
+@pytest.mark.parametrize(("loop", "options"), [(by_tape, {"loss": squared}), (by_tape, {}), (by_train_on_batch, {})])
+def test_a_loop_by_hand_is_measured_as_fit_is(loop, options):
+    by_fit, model = made(), compiled()
+    model.fit(X, Y, batch_size=BATCH, shuffle=False, verbose=0, callbacks=by_fit)
+    model, plain, by_hand = compiled(), compiled(), made(**options)
+    loop(plain, nothing)
+    model = compiled()
+    loop(model, within_all(by_hand))
+    for expected, value in zip(plain.variables, model.variables, strict=True):
+        np.testing.assert_array_equal(value, expected)
+    for expected, instrument in zip(by_fit, by_hand):
+        assert [record["step"] for record in instrument.history] == [record["step"] for record in expected.history]
+        for one, other in zip(instrument.history, expected.history):
+            assert one.keys() == other.keys()
+            np.testing.assert_allclose(list(one.values()), list(other.values()), rtol=1e-4, atol=1e-5)
+
+
+def test_a_loop_without_an_optimizer_of_keras_counts_its_contexts(tmp_path):
+    model, instrument = net(6, 3), callbacks.InternalCovariateShift(str(tmp_path), every=2, loss=squared, strict=True)
+    for x, y in [*batches(), *batches()]:
+        with instrument.watching(model, x, y):
+            with tf.GradientTape() as tape:
+                value = squared(model, x, y, None)
+            for weight, gradient in zip(model.trainable_variables, tape.gradient(value, model.trainable_variables)):
+                weight.assign_sub(0.1 * gradient)
+    instrument.on_train_end()
+    assert [record["step"] for record in instrument.history] == [0, 2, 4]
+    assert [record["step"] for record in keras_bn.summaries.read_scalars(tmp_path)] == [0, 2, 4]
+
+
+def test_a_loop_over_replicas(strategy):
+    """The caller's step runs in the strategy; what is measured is the batch of all replicas."""
+
+    def train(context):
+        keras.utils.clear_session(free_memory=False)
+        keras.utils.set_random_seed(0)
+        with strategy.scope():
+            model, optimizer = net(6, 3), keras.optimizers.SGD(0.05)
+            optimizer.build(model.trainable_variables)
+
+        @tf.function
+        def step(x, y):
+            def replica(x, y):
+                with tf.GradientTape() as tape:
+                    value = squared(model, x, y, None) / 2
+                optimizer.apply(tape.gradient(value, model.trainable_variables), model.trainable_variables)
+
+            strategy.run(replica, args=(x, y))
+
+        dataset = strategy.experimental_distribute_dataset(tf.data.Dataset.from_tensor_slices((X, Y)).batch(BATCH))
+        seen = []
+        for x, y in dataset:
+            seen.append([[value.numpy() for value in each] for each in (model.trainable_variables, model.non_trainable_variables)])
+            with context(model, x, y):
+                step(x, y)
+        return model, seen
+
+    instrument = callbacks.LossLandscape(every=1, loss=squared, step_sizes=[0.1], strict=True)
+    model, seen = train(instrument.watching)
+    plain = train(nothing)[0]
+    for expected, value in zip(plain.variables, model.variables, strict=True):
+        np.testing.assert_array_equal(value, expected)
+    alone = net(6, 3)
+    for (weights, state), record, (x, y) in zip(seen, instrument.history, batches(), strict=True):
+        for variable, value in zip((*alone.trainable_variables, *alone.non_trainable_variables), (*weights, *state)):
+            variable.assign(value)
+        np.testing.assert_allclose(record["loss_landscape/loss"], squared(alone, x, y, None), rtol=1e-5)
+
+
+@pytest.mark.parametrize("loop", [by_tape, by_train_on_batch])
+def test_callbacks_that_cannot_see_the_batch_say_so_once(loop):
+    model = compiled()
+    instruments = made()
+    for instrument in instruments:
+        instrument.strict = False
+    driver = keras.callbacks.CallbackList(instruments, model=model)
+
+    @contextlib.contextmanager
+    def driven(*_):
+        driver.on_train_batch_begin(0)
+        yield
+        driver.on_train_batch_end(0)
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        driver.on_train_begin()
+        driver.on_epoch_begin(0)
+        loop(model, driven)
+        driver.on_train_end()
+    told = [str(warning.message) for warning in caught if "cannot be seen" in str(warning.message)]
+    assert len(told) == 3  # Each that needs the batch, once.
+    assert "`with internalCovariateShift.watching(model, x, y):`" in told[0]
+    for instrument in instruments[:3]:
+        assert [("error" in record, record["step"]) for record in instrument.history] == [(True, 0), (True, 1), (True, 2)]
+    assert [record["step"] for record in instruments[3].history] == [1, 2, 3]  # It needs none.
+    # The remedy, with the callbacks driven as before.
+    again = made()
+    driver = keras.callbacks.CallbackList(again, model=model)
+    driver.on_train_begin()
+    driver.on_epoch_begin(0)
+
+    @contextlib.contextmanager
+    def both(*batch):
+        with driven(), within_all(again)(*batch):
+            yield
+
+    loop(model, both)
+    driver.on_train_end()
+    for instrument in again[:3]:
+        assert [record["step"] for record in instrument.history] == [3, 4, 5]
+
+
+def test_every_epoch_by_hand():
+    model, instrument = compiled(), callbacks.InternalCovariateShift(every="epoch", strict=True)
+    x, y = next(batches())
+    with pytest.raises(
+        ValueError, match='measures every "epoch", and none has begun; expected a call of its `on_epoch_begin` before each epoch: add it, or give'
+    ):
+        instrument.watching(model, x, y)
+    for epoch in range(2):
+        instrument.on_epoch_begin(epoch)
+        by_tape(model, instrument.watching)
+    assert [record["step"] for record in instrument.history] == [0, 3]
+
+
+def test_without_any_loss_it_is_said_what_is_missing():
+    model, (x, y) = net(6, 3), next(batches())
+    sentence = "which is not compiled with a loss of its own; expected to be told what is minimised: give `loss`, a function of "
+    for instrument in made()[:3]:
+        with pytest.raises(ValueError, match=sentence):
+            instrument.watching(model, x, y)
+    for instrument in [*made(loss=squared)[::2], callbacks.LossLandscape(every=1, loss=squared, step_sizes=[0.1])]:  # The remedy.
+        with instrument.watching(model, x, y):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("loss", "sentence"),
+    [
+        (
+            lambda model, x, y, _: model(x, training=True),
+            "`loss` returned a tensor of shape (8, 3) and dtype float32; expected a scalar floating tensor: reduce it",
+        ),
+        (lambda model, x, y, _: 3.0, "`loss` returned a float; expected a scalar floating tensor"),
+        (
+            lambda model, x, y, _: tf.reduce_mean(model(x + tf.random.normal(tf.shape(x)), training=True)),
+            "`loss` draws numbers by RandomStandardNormal, which are others at each evaluation; expected the same ones for the same state: draw",
+        ),
+    ],
+)
+def test_a_loss_that_is_none_is_refused(loss, sentence):
+    model, (x, y) = net(6, 3), next(batches())
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        measures.loss_landscape(model, x, y, [0.1], loss=loss)
+    assert str(caught.value).startswith(sentence)
+
+
+def test_a_net_within_a_model_without_call_is_to_be_named():
+    model = Critic()
+    model.compile()
+    instrument = callbacks.VarianceShift(X[:, :3])
+    sentence = "critic has no `call`, so that there is nothing to evaluate; expected one of the nets in it: give it as `net`."
+    with pytest.raises(ValueError, match=sentence.replace("critic", model.name)):
+        model.fit(X, batch_size=BATCH, verbose=0, callbacks=[instrument])
+    instrument = callbacks.VarianceShift(X[:, :3], net=model.generator, every=1, strict=True)
+    model.fit(X, batch_size=BATCH, verbose=0, callbacks=[instrument])
+    assert [record["step"] for record in instrument.history] == [1, 2, 3]  # Batches: the optimizer that was compiled updates nothing.
+
+
+def test_step_sizes_are_not_taken_from_an_optimizer_that_updates_nothing():
+    model = Critic()
+    model.compile()
+    instrument = callbacks.LossLandscape(net=model.generator, loss=model.generator_loss, every=2)
+    with pytest.warns(UserWarning, match="LossLandscape has no `step_sizes`, and the .* that the model was compiled with, to take them from, updates nothing"):
+        model.fit(X, batch_size=BATCH, verbose=0, callbacks=[instrument])
+    remedy = callbacks.LossLandscape(net=model.generator, loss=model.generator_loss, every=2, optimizer=model.generator_optimizer, strict=True)
+    model.fit(X, batch_size=BATCH, verbose=0, callbacks=[remedy])
+    assert [record["step"] for record in remedy.history] == [4]
