@@ -36,7 +36,11 @@ SHIFT, VARIANCES, LANDSCAPE, ACTIVATIONS, MOMENTS_OF_CHANNELS = (
 TEST_SHIFT, TEST_VARIANCES, TEST_LANDSCAPE, TEST_ACTIVATIONS, TEST_NO_TRACE, TEST_QUANTITIES = (
     f"tests/keras_bn/measures/test_{name}.py" for name in ("covariate_shift", "variance_shift", "loss_landscape", "activations", "no_trace", "quantities")
 )
-INSTRUMENT, SCHEDULE, TRAIN_BATCH, UPDATES = (f"keras_bn/callbacks/{name}.py" for name in ("instrument", "schedule", "train_batch", "update_instrument"))
+INSTRUMENT, SCHEDULE, CLOCK, TRAIN_BATCH, UPDATES = (
+    f"keras_bn/callbacks/{name}.py" for name in ("instrument", "schedule", "clock", "train_batch", "update_instrument")
+)
+OBJECTIVE, AFTER_STEPS = "keras_bn/inspection/objective.py", "keras_bn/callbacks/variance_shift.py"
+TEST_OWN, TEST_SCHEDULE = (f"tests/keras_bn/callbacks/test_{name}.py" for name in ("trainings_of_one_s_own", "schedule"))
 TEST_NUMBERS, TEST_IDENTITY, TEST_CALLBACK_REFUSALS, TEST_PROGRAMS, TEST_REMEDIES = (
     f"tests/keras_bn/callbacks/test_{name}.py" for name in ("numbers", "bit_identity", "callback_refusals", "programs", "remedies")
 )
@@ -477,9 +481,9 @@ MUTANTS = {
         [f"{TEST_ACTIVATIONS}::test_what_is_sampled_of_images_does_not_depend_on_where_it_stands"],
     ),
     "state after the step": (
-        TRAIN_BATCH,
-        "return Update(snapshot, after(), whole, step, rate)",
-        "return Update(evaluation.Snapshot(snapshot.weights, evaluation.values(model.non_trainable_variables)), after(), whole, step, rate)",
+        UPDATES,
+        "            snapshot, rate, batch = before()\n",
+        "            snapshot, rate, batch = before()\n            snapshot = snapshot._replace(state=evaluation.values(self.net.non_trainable_variables))\n",
         [f"{TEST_NUMBERS}::test_dropout_masks_are_those_of_the_step"],
     ),
     "batch of its own shape": (
@@ -495,15 +499,15 @@ MUTANTS = {
         [f"{TEST_NUMBERS}::test_schedules"],
     ),
     "updates that were not made are measured": (
-        TRAIN_BATCH,
-        "if step_of(model) != step:",
-        "if True:",
+        UPDATES,
+        "        if self._clock.updates() == step:\n",
+        "        if False:\n",
         [f"{TEST_IDENTITY}::test_training_is_the_same"],
     ),
     "updates left out are forgotten": (
-        UPDATES,
-        "        if self._followed:\n            self._clock.read()",
-        "        if False:\n            self._clock.read()",
+        CLOCK,
+        "            self.read()\n            self._calls_a_batch",
+        "            self._calls += 1\n            self._calls_a_batch",
         [f"{TEST_IDENTITY}::test_training_is_the_same"],
     ),
     "stand-in not released": (
@@ -537,16 +541,16 @@ MUTANTS = {
         [f"{TEST_PREPARED}::test_a_second_call_traces_nothing", f"{TEST_PREPARED}::test_options_are_prepared_apart"],
     ),
     "models kept alive by what was prepared": (
-        LANDSCAPE,
-        "self._model, self._indices = weakref.ref(model), range",
-        "self._model, self._indices = (lambda: model), range",
-        [f"{TEST_PREPARED}::test_a_model_that_was_measured_is_not_kept_alive"],
+        PREPARED,
+        "        instances[key] = kind(model, *options)\n",
+        "        instances[key] = kind(model, *options)\n        vars(keras).setdefault('kept', []).append(instances[key])\n",
+        [f"{TEST_PREPARED}::test_a_model_that_was_measured_by_a_loss_that_refers_to_it_is_not_kept_alive"],
     ),
     "assignments of an evaluation kept": (
         EVALUATION,
-        "    with keras.StatelessScope(state_mapping=pairs, collect_losses=True) as scope:",
+        "    with Scope(state_mapping=pairs, collect_losses=True) as scope:",
         "    for variable, value in pairs:\n        variable.assign(value + 1 if variable.dtype == 'uint32' else value)\n"
-        "    with keras.StatelessScope(state_mapping=pairs, collect_losses=True) as scope:",
+        "    with Scope(state_mapping=pairs, collect_losses=True) as scope:",
         [f"{TEST_NO_TRACE}::test_nothing_of_the_model_changes"],
     ),
     "losses that layers add left out": (
@@ -556,7 +560,7 @@ MUTANTS = {
         [f"{TEST_LANDSCAPE}::test_losses_that_layers_add_count_and_leave_no_trace"],
     ),
     "a loss without dropout and batch statistics": (
-        EVALUATION,
+        OBJECTIVE,
         "outputs = model(batch.x, training=True)",
         "outputs = model(batch.x, training=False)",
         [f"{TEST_LANDSCAPE}::test_equals_numpy", f"{TEST_NUMBERS}::test_dropout_masks_are_those_of_the_step"],
@@ -597,6 +601,54 @@ MUTANTS = {
         "model.built",
         [f"{TEST_PROGRAMS}::test_a_model_that_is_not_built_is_built_from_the_first_batch"],
     ),
+    "other nets and seed generators as they are after the step": (
+        OBJECTIVE,
+        "        with evaluation.stateless(model, snapshot, self._others):\n",
+        "        with evaluation.stateless(model, snapshot._replace(others=())):\n",
+        [f"{TEST_OWN}::test_a_train_step_of_one_s_own"],
+    ),
+    "a record of outputs for a loss that differentiates by its inputs": (
+        SHIFT,
+        "        self._records = loss is None\n",
+        "        self._records = True\n",
+        [f"{TEST_OWN}::test_a_train_step_of_one_s_own"],
+    ),
+    "numbers drawn anew at each evaluation": (
+        OBJECTIVE,
+        "    if drawing:\n",
+        "    if False:\n",
+        [f"{TEST_OWN}::test_a_loss_that_is_none_is_refused"],
+    ),
+    "one replica's batch taken for the whole": (
+        TRAIN_BATCH,
+        "return parts[0] if len(parts) == 1 else tf.concat(parts, 0)",
+        "return parts[0]",
+        [f"{TEST_OWN}::test_a_loop_over_replicas"],
+    ),
+    "no word where the batch cannot be seen": (
+        UPDATES,
+        "        if self._expected:\n            self._record",
+        "        if False:\n            self._record",
+        [f"{TEST_OWN}::test_callbacks_that_cannot_see_the_batch_say_so_once"],
+    ),
+    "steps of an optimizer that updates nothing": (
+        CLOCK,
+        "        if self.updates_nothing:\n            self._calls += 1\n",
+        "        if False:\n            self._calls += 1\n",
+        [f"{TEST_OWN}::test_a_loop_without_an_optimizer_of_keras_counts_its_contexts"],
+    ),
+    "each instrument spends the budget of all": (
+        INSTRUMENT,
+        "for instrument in _measuring[self._fitted] if instrument.every is None",
+        "for instrument in [self]",
+        [f"{TEST_SCHEDULE}::test_instruments_share_what_a_default_schedule_may_take"],
+    ),
+    "no measurement at the end": (
+        AFTER_STEPS,
+        "        if self.every is None and step > 0 and not",
+        "        if False and not",
+        [f"{TEST_SCHEDULE}::test_every_instrument_has_eight_records_of_24_steps_in_fit"],
+    ),
     "a generator's first batch lost": (
         VARIANCES,
         "        parts = itertools.chain([first], parts)  # A generator gives each batch once.\n",
@@ -617,7 +669,7 @@ MUTANTS = {
     ),
     "a number of what does not train": (
         TRAIN_BATCH,
-        "    if _first_trainables[function] != trainables:\n",
+        "    if _first_trainables.setdefault(function, {}).setdefault(id(net), trainables) != trainables:\n",
         "    if False:\n",
         [f"{TEST_CALLBACK_REFUSALS}::test_trainable_that_was_changed_without_compiling_is_an_error_not_a_number"],
     ),
@@ -665,8 +717,8 @@ MUTANTS = {
     ),
     "due one step late": (
         SCHEDULE,
-        "step % every == 0",
-        "step % every == 1 % every",
+        "step % self._every == 0",
+        "step % self._every == 1 % self._every",
         [f"{TEST_NUMBERS}::test_schedules", f"{TEST_NUMBERS}::test_schedules_after_steps"],
     ),
     "history that is no JSON": (
@@ -676,9 +728,9 @@ MUTANTS = {
         [f"{TEST_PROGRAMS}::test_history_is_json_whatever_is_measured"],
     ),
     "the clock of another optimizer": (
-        TRAIN_BATCH,
-        "if self._optimizer is not self._model.optimizer:",
-        "if self._batches is None:",
+        UPDATES,
+        "        self._follow_optimizer()\n",
+        "",
         [f"{TEST_PROGRAMS}::test_a_model_compiled_anew_within_an_epoch"],
     ),
     "masked NaN reaches the gradient": (

@@ -24,7 +24,7 @@ class ActivationStatistics(UpdateInstrument):
     Args:
         data: x, or (x, y) or (x, y, sample_weight): a batch.
         log_dir, strict, loss, net, optimizer: as of `InternalCovariateShift`. With `loss`, data are what that takes.
-        every: number of optimizer steps, "epoch" (the first update of each), or a function that takes a step and returns whether it is due.
+        every: as of `InternalCovariateShift`.
 
     Attributes:
         history: one dict a measurement: "step", and one float a tag; None where it is not finite.
@@ -49,7 +49,7 @@ class ActivationStatistics(UpdateInstrument):
         self,
         data,
         log_dir=None,
-        every: int | str | Callable = 100,
+        every: int | str | Callable | None = None,
         strict: bool = False,
         loss: Callable | None = None,
         net: keras.Model | None = None,
@@ -57,6 +57,9 @@ class ActivationStatistics(UpdateInstrument):
     ):
         super().__init__(log_dir, every, strict, loss, net, optimizer)
         self.data = data
+
+    def _cost(self):
+        return 2  # One pass with gradients, one without, and what is summed up of both.
 
     def _refuse(self):
         super()._refuse()

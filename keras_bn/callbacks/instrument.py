@@ -4,6 +4,7 @@ import contextlib
 import math
 import types
 import warnings
+import weakref
 from collections.abc import Callable, Iterable
 
 import keras
@@ -17,6 +18,8 @@ from keras_bn.inspection.evaluation import Batch
 from keras_bn.inspection.prepared import Signature
 from keras_bn.measures import quantities
 
+_measuring = weakref.WeakKeyDictionary()  # Model that `fit` trains -> the instruments that measure it.
+
 
 class Instrument(keras.callbacks.Callback):
     """A callback that measures.
@@ -27,7 +30,7 @@ class Instrument(keras.callbacks.Callback):
 
     Args:
         log_dir: TensorBoard's run to write into, or None.
-        every: as of `schedule.is_due`.
+        every: as of `schedule.Schedule`.
         strict: whether a measurement that fails ends the training, instead of being recorded and warned of, once.
         net: the one to measure, where it is a part of the model that trains; None: that model.
         optimizer: whose updates are the steps; None: the one that the model was compiled with, or batches where that updates nothing.
@@ -50,6 +53,7 @@ class Instrument(keras.callbacks.Callback):
         self._fitted, self._has_begun = None, False
         self._log_dir, self._log, self._warned = log_dir, None, set()
         self._prepared_for = None  # The net's `Signature` when it was last found to be measurable.
+        self._is_due = None  # A `Schedule` when a training has begun.
         self._epoch_begins, self._is_seen = False, False  # The latter: whether what is due in this execution could see its batch.
         self._clock, self._of_this_training = Clock(), 0  # Records before that index are of other optimizers, whose steps were counted apart.
 
@@ -90,6 +94,8 @@ class Instrument(keras.callbacks.Callback):
         self._begin_training(self.model, self.model if self._net_given is None else self._net_given)
 
     def on_epoch_begin(self, epoch, logs=None):
+        if self._is_due is None and self._fitted is not None:
+            self._is_due = schedule.Schedule(self.every, self._steps(), self._cost_of_all())
         # Anew, as other callbacks may have restored an optimizer, and the last execution of an epoch may have been shorter.
         self._read_clock()
         self._epoch_begins = True
@@ -100,6 +106,8 @@ class Instrument(keras.callbacks.Callback):
             train_batch.build_first(self.model, self.net, self._begin)
 
     def on_train_end(self, logs=None):
+        if self._fitted is not None:
+            _measuring[self._fitted].discard(self)
         self._draw()
         self._log, self._has_begun = None, False
 
@@ -121,6 +129,10 @@ class Instrument(keras.callbacks.Callback):
             net: the one that is measured.
         """
         self._fitted, self.net, self._has_begun = fitted, net, True
+        # In `fit` only when all that measure are known, which share what a default schedule may take.
+        self._is_due = schedule.Schedule(self.every) if fitted is None else None
+        if fitted is not None:
+            _measuring.setdefault(fitted, weakref.WeakSet()).add(self)
         building.refuse_without_call(net)
         self._follow_optimizer()
         self._waits_for_first_batch = not building.is_built(net)
@@ -136,6 +148,18 @@ class Instrument(keras.callbacks.Callback):
             self._refuse()
             self._prepare()
             self._prepared_for = Signature(self.net)
+
+    def _steps(self):
+        """Of the whole training that begins; None where that is unknown."""
+        batches = [self.params.get(name) for name in ("epochs", "steps")] if self._fitted is not None and self.params else [None]
+        return None if None in batches else self._clock.updates(batches[0] * batches[1])
+
+    def _cost_of_all(self):
+        return sum(instrument._cost() for instrument in _measuring[self._fitted] if instrument.every is None)
+
+    def _cost(self) -> float:
+        """Of one measurement, about, in train steps."""
+        raise NotImplementedError
 
     def _refuse(self):
         raise NotImplementedError

@@ -31,7 +31,9 @@ class InternalCovariateShift(UpdateInstrument):
 
     Args:
         log_dir: TensorBoard's run to write into, or None: numbers are kept in `history` only. Instruments may share one; Keras's own callback wants another.
-        every: number of optimizer steps, "epoch" (the first update of each), or a function that takes a step and returns whether it is due.
+        every: a number of optimizer steps, "epoch" (the first update of each), or a function that takes a step and returns whether it is due; None: nine times
+            in the first 20 steps, fifteen times in the first 1,000, and then at every 512th; of those steps so many that all instruments take 8 % of a
+            training of 1,000 steps or more, about.
         layers: as of the measure; of those chosen, the trainable ones are measured.
         batch: "train", or (x, y) or (x, y, sample_weight): the same one at each measurement, so that numbers vary less and compare between runs.
         strict: whether a measurement that fails ends the training. Else it is warned of, once, and recorded in `history` with the key "error".
@@ -61,7 +63,7 @@ class InternalCovariateShift(UpdateInstrument):
     def __init__(
         self,
         log_dir=None,
-        every: int | str | Callable = 100,
+        every: int | str | Callable | None = None,
         layers: Iterable[str | int] | Callable | None = None,
         batch=TRAIN,
         strict: bool = False,
@@ -74,11 +76,15 @@ class InternalCovariateShift(UpdateInstrument):
             raise ValueError(f"`layers` is {layers!r}; expected names in a list, or numbers, or a function of a layer: give [{layers!r}].")
         if (isinstance(batch, str) and batch != TRAIN) or (not isinstance(batch, str) and not (isinstance(batch, tuple) and len(batch) in (2, 3))):
             raise ValueError(f'`batch` is {batch!r}; expected "train", (x, y) or (x, y, sample_weight): a tuple of a batch for the model.')
+        self._layers_measured = 10  # Until it is known.
         self.layers, self.batch = layers if layers is None or callable(layers) else list(layers), batch
 
     def _refuse(self):
         super()._refuse()
-        layer_order.refuse(self.net, self.layers)
+        self._layers_measured = layer_order.refuse(self.net, self.layers)
+
+    def _cost(self):
+        return 1 + self._layers_measured / 3  # The pass of a layer begins and ends there: half of a step forward and half of one with its gradients.
 
     def _prepare(self):
         if not isinstance(self.batch, str):

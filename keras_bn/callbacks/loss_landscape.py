@@ -24,7 +24,7 @@ class LossLandscape(UpdateInstrument):
 
     Args:
         log_dir, strict, loss, net, optimizer: as of `InternalCovariateShift`; and so are its batches, updates and dropout masks.
-        every: number of optimizer steps, "epoch" (the first update of each), or a function that takes a step and returns whether it is due.
+        every: as of `InternalCovariateShift`.
         step_sizes: positive; or None: 0.5, 1, 2 and 4 times the learning rate of the step. Optimizers other than plain SGD do not step along the gradient, and
             their learning rate says little about the size of a step: give step sizes. At a learning rate of 0 the quantities that are divided by it are not
             finite.
@@ -51,7 +51,7 @@ class LossLandscape(UpdateInstrument):
     def __init__(
         self,
         log_dir=None,
-        every: int | str | Callable = 250,
+        every: int | str | Callable | None = None,
         step_sizes: Sequence[float] | None = None,
         strict: bool = False,
         loss: Callable | None = None,
@@ -60,6 +60,9 @@ class LossLandscape(UpdateInstrument):
     ):
         super().__init__(log_dir, every, strict, loss, net, optimizer)
         self.step_sizes = None if step_sizes is None else checked(step_sizes)
+
+    def _cost(self):
+        return 1 + len(MULTIPLES if self.step_sizes is None else self.step_sizes)
 
     def _refuse(self):
         super()._refuse()

@@ -4,26 +4,55 @@ import numbers
 from collections.abc import Callable
 
 EPOCH = "epoch"
+DENSE = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256)  # The first steps of the default schedule, which goes on by every SPARSE.
+SPARSE = 512
+SHORT, LONG = 100, 1000  # In a training of fewer steps than SHORT each of those is due, whatever it costs; one of fewer than LONG may take what LONG may.
+BUDGET = 0.08  # What measurements may take, as a share of the training.
+FEWEST = 2
 
 
-def refuse(every: int | str | Callable) -> None:
-    """Raises a ValueError for what is none of a number of optimizer steps, "epoch", or a function of the step."""
-    if not (callable(every) or every == EPOCH or (isinstance(every, numbers.Integral) and not isinstance(every, bool) and every > 0)):
-        raise ValueError(f'`every` is {every!r}; expected a positive number of optimizer steps, "epoch", or a function that says of a step whether it is due.')
+def refuse(every: int | str | Callable | None) -> None:
+    """Raises a ValueError for what is none of a number of optimizer steps, "epoch", a function of the step, or None."""
+    if every is None or callable(every) or every == EPOCH:
+        return
+    if not isinstance(every, numbers.Integral) or isinstance(every, bool) or every <= 0:
+        raise ValueError(
+            f'`every` is {every!r}; expected a positive number of optimizer steps, "epoch", or a function that says of a step whether it is due: leave it out '
+            "for a schedule that is dense first, and then rarer."
+        )
 
 
-def is_due(every: int | str | Callable, step: int, epoch: bool) -> bool:
-    """Whether something is due.
+class Schedule:
+    """`Schedule(every, steps, cost)(step, epoch)`: whether something is due.
+
+    By default it is at the steps of DENSE, and then at every SPARSE: nine times in 20 steps, fifteen times in 1,000. Where that would take more than BUDGET of
+    the training, of those steps so many are left as it allows, from the first to the last.
 
     Args:
-        every: a number of optimizer steps, "epoch", or a function of the step.
-        step: which.
-        epoch: what counts for "epoch".
+        every: a number of optimizer steps, "epoch", a function of the step, or None for the default.
+        steps: of the whole training; None: unknown.
+        cost: of one measurement of all that share the schedule, about, in train steps.
 
     Example:
-        >>> [step for step in range(7) if is_due(3, step, epoch=False)]
-        [0, 3, 6]
+        >>> short, long = Schedule(None, steps=24, cost=5), Schedule(None, steps=1000, cost=20)
+        >>> [step for step in range(24) if short(step, epoch=False)]
+        [0, 1, 2, 3, 4, 6, 8, 12, 16]
+        >>> [step for step in range(1000) if long(step, epoch=False)]
+        [0, 8, 64, 512]
     """
-    if callable(every):
-        return every(step)
-    return epoch if every == EPOCH else step % every == 0
+
+    def __init__(self, every: int | str | Callable | None, steps: int | None = None, cost: float = 1.0):
+        self._every, self._chosen = every, None
+        if every is None and steps is not None and steps >= SHORT:
+            due = [step for step in (*DENSE, *range(SPARSE, steps, SPARSE)) if step < steps]
+            number = max(FEWEST, int(BUDGET * max(steps, LONG) / cost))
+            if number < len(due):
+                self._chosen = {due[round(index * (len(due) - 1) / (number - 1))] for index in range(number)}
+
+    def __call__(self, step: int, epoch: bool) -> bool:
+        """epoch: what counts for "epoch"."""
+        if callable(self._every):
+            return self._every(step)
+        if self._every is not None:
+            return epoch if self._every == EPOCH else step % self._every == 0
+        return step in DENSE or (step > 0 and step % SPARSE == 0) if self._chosen is None else step in self._chosen

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from keras_bn.callbacks import clock, instrument, schedule, train_batch
+from keras_bn.callbacks import clock, instrument, train_batch
 from keras_bn.inspection import evaluation
 from keras_bn.inspection.evaluation import Batch
 from keras_bn.inspection.objective import Objective
@@ -19,7 +19,7 @@ class UpdateInstrument(instrument.Instrument):
 
     Args:
         log_dir, strict, net, optimizer: as of `Instrument`.
-        every: as of `schedule.is_due`; "epoch": at the first update of each.
+        every: as of `schedule.Schedule`; "epoch": at the first update of each.
         loss: function of (net, x, y, sample_weight) that returns a scalar tensor, or None for the compiled loss.
     """
 
@@ -83,15 +83,12 @@ class UpdateInstrument(instrument.Instrument):
         """What the optimizer multiplies the loss by, so that gradients stay within the range of half precision."""
         return 1.0 if self._clock.updates_nothing else self._clock.optimizer.scale_loss(tf.constant(1.0))
 
-    def _is_due(self, step):
-        return schedule.is_due(self.every, step, self._epoch_begins)
-
     def _is_one_due(self, batches):
         self._follow_optimizer()
-        if not any(map(self._is_due, self._clock.steps(batches))):
+        if not any(self._is_due(step, self._epoch_begins) for step in self._clock.steps(batches)):
             return False
         self._clock.read()  # Updates may have been left out since, where gradients were not finite.
-        return any(map(self._is_due, self._clock.steps(batches)))
+        return any(self._is_due(step, self._epoch_begins) for step in self._clock.steps(batches))
 
     def _watching(self, batch: Callable[[], Batch]):
         """A context that holds the training on one batch, which `batch()` returns."""

@@ -21,8 +21,8 @@ class VarianceShift(instrument.Instrument):
         data: as of the measure. It is read at each measurement: a generator would be used up, and a dataset must end. It must not share a random state with the
             data of `fit`, such as one dataset that `fit` shuffles: reading it would change the batches of `fit`; build one for each.
         log_dir, strict, net, optimizer: as of `InternalCovariateShift`.
-        every: "epoch" (after each), a number of optimizer steps, or a function that takes a step and returns whether it is due. It measures after the update
-            that reaches the step.
+        every: a number of optimizer steps, "epoch" (after each), or a function that takes a step and returns whether it is due; None: as of
+            `InternalCovariateShift`, and at the end. It measures after the update that reaches the step.
 
     Attributes:
         history: one dict a measurement: "step", and one float a tag; None where it is not finite.
@@ -48,7 +48,7 @@ class VarianceShift(instrument.Instrument):
         self,
         data,
         log_dir=None,
-        every: int | str | Callable = schedule.EPOCH,
+        every: int | str | Callable | None = None,
         strict: bool = False,
         net: keras.Model | None = None,
         optimizer: keras.Optimizer | None = None,
@@ -73,6 +73,13 @@ class VarianceShift(instrument.Instrument):
             self._clock.read()
             self._record(self._clock.updates(), self._measure)
 
+    def on_train_end(self, logs=None):
+        self._clock.read()
+        step = self._clock.updates()
+        if self.every is None and step > 0 and not (self.history and self.history[-1]["step"] == step):
+            self._record(step, self._measure)
+        super().on_train_end(logs)
+
     @contextlib.contextmanager
     def _watching(self, batch):
         self._is_seen, self._before = True, self._updates()
@@ -94,7 +101,11 @@ class VarianceShift(instrument.Instrument):
         """Whether an update that is due has been made since `_before`."""
         if self.every == schedule.EPOCH:
             return False
-        return any(schedule.is_due(self.every, step, False) for step in range(self._before + 1, self._clock.updates() + 1))
+        return any(self._is_due(step, False) for step in range(self._before + 1, self._clock.updates() + 1))
+
+    def _cost(self):
+        size = batches.number(self.data)
+        return 1.0 if size is None else size / 3  # A step forward is about a third of one with its gradients.
 
     def _refuse(self):
         normalization_layers.names(self.net)

@@ -52,6 +52,19 @@ def refuse(data) -> None:
         raise ValueError("`data` has no end; expected batches that do: for instance the first so many, by `take` of a tf.data.Dataset.")
 
 
+def number(data) -> int | None:
+    """How many batches `inputs` makes of the data; None where only reading them would say."""
+    if isinstance(data, tuple):
+        data = keras.utils.unpack_x_y_sample_weight(data)[0]
+    arrays = tf.nest.flatten(data) if isinstance(data, list | dict) or _is_array(data) else []
+    if arrays and all(map(_is_array, arrays)):
+        return -(-arrays[0].shape[0] // BATCH_SIZE)
+    if isinstance(data, keras.utils.PyDataset):
+        return data.num_batches
+    size = int(data.cardinality()) if isinstance(data, tf.data.Dataset) else -1
+    return size if size >= 0 else None
+
+
 def _cut(data):
     """Arrays as batches."""
     lengths = [array.shape[0] for array in tf.nest.flatten(data)]

@@ -103,8 +103,8 @@ def trainable(stages: list[Stage]) -> list[Stage]:
     return [stage for stage in stages if stage.kernels]
 
 
-def refuse(model: keras.Model, layers: Iterable[str | int] | Callable | None) -> None:
-    """Raises the ValueErrors of `LayerOrder`, `chosen` and `trainable`, as far as they can be found without inputs."""
+def refuse(model: keras.Model, layers: Iterable[str | int] | Callable | None) -> int:
+    """Raises the ValueErrors of `LayerOrder`, `chosen` and `trainable`, as far as they can be found without inputs. Returns how many layers are chosen."""
     owners, trainables = _owners(model), {id(variable) for variable in model.trainable_variables}
     kernels = {}  # Layer -> whether any kernel of it is trainable.
     for variable in model.variables:
@@ -114,7 +114,8 @@ def refuse(model: keras.Model, layers: Iterable[str | int] | Callable | None) ->
     stages = [Stage(weakref.ref(layer), number, "", (0,) if kernels[layer] else (), frozenset()) for number, layer in enumerate(kernels, 1)]
     picked = chosen(stages if any(kernels.values()) else _none(model), layers)
     if layers is None or callable(layers) or not any(isinstance(layer, numbers.Integral) for layer in layers):
-        trainable(picked)  # Which layer a number means, only the order of a call says.
+        picked = trainable(picked)  # Which layer a number means, only the order of a call says.
+    return len(picked)
 
 
 def _stages(model, objective, batch):

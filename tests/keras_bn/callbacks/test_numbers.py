@@ -237,7 +237,7 @@ def steps_written(path, tag):
 
 def test_a_new_training_is_logged_into_a_folder_that_has_one(tmp_path):
     for _ in range(2):
-        instrument = callbacks.VarianceShift(trainings.X, str(tmp_path))
+        instrument = callbacks.VarianceShift(trainings.X, str(tmp_path), "epoch")
         trainings.trained("numpy", [instrument])
         keras.backend.clear_session()
     assert [steps_written(path, "variance_shift/ratio/01_batch_normalization") for path in tmp_path.iterdir()] == [[6, 12], [6, 12]]

@@ -120,7 +120,7 @@ def test_gan_with_a_frozen_discriminator():
         return gan, noise
 
     instruments = [callbacks.InternalCovariateShift(every=1, strict=True), callbacks.LossLandscape(every=1, strict=True)]
-    variances = callbacks.VarianceShift(np.random.default_rng(0).normal(size=(32, 3)).astype("float32"), strict=True)
+    variances = callbacks.VarianceShift(np.random.default_rng(0).normal(size=(32, 3)).astype("float32"), every="epoch", strict=True)
     gan, noise = play([*instruments, variances])
     for instrument in instruments:
         assert [record["step"] for record in instrument.history] == [0, 1, 2, 3]
@@ -162,7 +162,7 @@ def test_time_distributed():
     model = compiled(keras.Sequential([keras.Input((4, 5)), *layers, keras.layers.GlobalAveragePooling1D(), keras.layers.Dense(3)]))
     instruments = [callbacks.InternalCovariateShift(every=1, strict=True), callbacks.VarianceShift(x, strict=True)]
     model.fit(x, trainings.Y[:16], batch_size=8, verbose=0, callbacks=instruments)
-    assert [len(instrument.history) for instrument in instruments] == [2, 1]
+    assert [len(instrument.history) for instrument in instruments] == [2, 2]
     assert layers_measured(instruments[0].history[0], "internal_covariate_shift/l2") == ["01_dense", "02_dense"]
     [shift] = measures.variance_shift(model, x)
     np.testing.assert_allclose(shift.variance, layers[0](x).numpy().astype("float64").reshape(-1, 4).var(0), rtol=1e-5)
@@ -186,7 +186,7 @@ def test_variable_lengths_are_traced_a_few_times():
     instruments = [
         callbacks.InternalCovariateShift(every=1, strict=True),
         callbacks.LossLandscape(every=1, strict=True),
-        callbacks.VarianceShift(data, strict=True),
+        callbacks.VarianceShift(data, every="epoch", strict=True),
         callbacks.ActivationStatistics((sentences[0], trainings.Y[: len(sentences[0])]), every=1, strict=True),
     ]
     model.fit(data, verbose=0, callbacks=instruments)

@@ -63,7 +63,7 @@ MODES = {
 def instruments(log_dir=None, every=2):
     return [
         callbacks.InternalCovariateShift(log_dir, every=every, strict=True),
-        callbacks.VarianceShift(tf.data.Dataset.from_tensor_slices(X).batch(20), log_dir, strict=True),
+        callbacks.VarianceShift(tf.data.Dataset.from_tensor_slices(X).batch(20), log_dir, "epoch", strict=True),
         callbacks.LossLandscape(log_dir, every=every, strict=True),
         callbacks.ActivationStatistics((X[:10], Y[:10]), log_dir, every=every, strict=True),
     ]

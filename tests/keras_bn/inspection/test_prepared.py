@@ -95,3 +95,19 @@ def test_options_are_prepared_apart():
     before = Signature(model)
     model.layers[0].trainable = False
     assert not before.is_of(model)
+
+
+def test_a_model_that_was_measured_by_a_loss_that_refers_to_it_is_not_kept_alive():
+    model = network()
+    measures.loss_landscape(model, X, Y, [0.1], loss=lambda net, x, y, _: keras.ops.mean((model(x, training=True) - y) ** 2))
+    gone = weakref.ref(model)
+    del model
+    gc.collect()
+    assert gone() is None
+
+
+def test_functions_that_are_made_anew_at_every_call_do_not_pile_up():
+    model = network()
+    for _ in range(40):
+        prepared(lambda model, option: option, model, object())
+    assert len(vars(model)["_keras_bn_prepared"][1]) <= 32

@@ -1,0 +1,80 @@
+"""When the callbacks measure by themselves: short and long trainings, cheap and dear measurements, and that they do in `fit`."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_bn
+from keras_bn import callbacks
+from keras_bn.callbacks.schedule import Schedule
+
+
+def due(steps, cost, known=True):
+    schedule = Schedule(None, steps if known else None, cost)
+    return [step for step in range(steps) if schedule(step, epoch=False)]
+
+
+@pytest.mark.parametrize("cost", [0.5, 2, 5, 25, 130])
+@pytest.mark.parametrize("steps", [1000, 3000, 20_000, 200_000])
+def test_a_long_training_takes_at_most_a_tenth_longer(steps, cost):
+    measured = due(steps, cost)
+    assert len(measured) * cost <= max(0.08 * steps, 2 * cost)
+    assert measured[0] == 0
+    assert len(measured) >= min(15, 0.08 * steps / cost - 1)
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("cost", [0.5, 5, 130])
+def test_a_short_training_has_eight_records(cost, known):
+    assert len(due(24, cost, known)) >= 8
+
+
+def test_a_training_whose_end_is_unknown_is_dense_first_and_then_rarer():
+    measured = due(5000, 5, known=False)
+    gaps = np.diff(measured)
+    assert (np.diff(gaps) >= 0).all() or sorted(gaps)[-1] == 512
+    assert len(measured) == 14 + 9
+    assert measured[-1] == 4608
+
+
+def test_every_instrument_has_eight_records_of_24_steps_in_fit():
+    x, y = np.random.default_rng(0).normal(1, 2, (96, 4)).astype("float32"), np.ones((96, 1))
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3), keras_bn.BatchNormalization(), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    instruments = [
+        callbacks.InternalCovariateShift(strict=True),
+        callbacks.LossLandscape(strict=True),
+        callbacks.ActivationStatistics((x, y), strict=True),
+        callbacks.VarianceShift(x, strict=True),
+    ]
+    model.fit(x, y, batch_size=8, epochs=2, verbose=0, callbacks=instruments)
+    for instrument in instruments[:3]:
+        assert [record["step"] for record in instrument.history] == [0, 1, 2, 3, 4, 6, 8, 12, 16]
+    assert [record["step"] for record in instruments[3].history] == [1, 2, 3, 4, 6, 8, 12, 16, 24]  # And at the end.
+
+
+def test_dear_data_are_read_rarely_in_a_long_training():
+    x, y = np.ones((8, 2), "float32"), np.ones((8, 1))
+    model = keras.Sequential([keras.Input((2,)), keras_bn.BatchNormalization(), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    dear = callbacks.VarianceShift(np.ones((128 * 200, 2), "float32"), strict=True)  # 200 batches: some 67 train steps.
+    model.fit(x, y, batch_size=1, epochs=13, verbose=0, callbacks=[dear])
+    assert [record["step"] for record in dear.history] == [64, 104]
+
+
+def test_instruments_share_what_a_default_schedule_may_take():
+    """In 1,000 steps 80 are allowed: five measurements at a cost of 4 / 3 + 5 + 5 + 2 + 1 / 3."""
+    x, y = np.random.default_rng(0).normal(1, 2, (8, 2)).astype("float32"), np.ones((8, 1), "float32")
+    model = keras.Sequential([keras.Input((2,)), keras_bn.BatchNormalization(), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    instruments = [
+        callbacks.InternalCovariateShift(strict=True),
+        callbacks.LossLandscape(strict=True),
+        callbacks.LossLandscape(strict=True),
+        callbacks.ActivationStatistics((x, y), strict=True),
+        callbacks.VarianceShift(x, strict=True),
+    ]
+    model.fit(x, y, batch_size=8, epochs=1000, verbose=0, callbacks=instruments)
+    for instrument in instruments[:4]:
+        assert [record["step"] for record in instrument.history] == [0, 4, 12, 32, 512]
+    assert [record["step"] for record in instruments[4].history] == [4, 12, 32, 512, 1000]
