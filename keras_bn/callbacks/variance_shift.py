@@ -14,8 +14,8 @@ from keras_bn.measures.variance_shift import NAME, QUANTITIES, Measure
 class VarianceShift(instrument.Instrument):
     """Logs `measures.variance_shift`: how far the moving statistics are from those that the layers' inputs have in inference.
 
-    Tags, for each batch normalisation layer: `variance_shift/ratio/02_batch_normalization`, `.../mean_shift/...`, and where a Dropout stands right in front of
-    it `.../predicted_ratio/...`. The step is the number of updates so far.
+    Tags, for each batch normalisation layer: `variance_shift/ratio/02_batch_normalization`, `.../mean_shift/...`, `.../lag/...`, `.../mode/...`, and where
+    a Dropout stands in front of it `.../predicted_ratio/...`. The step is the number of updates so far.
 
     Args:
         data: as of the measure. It is read at each measurement: a generator would be used up, and a dataset must end. It must not share a random state with the
@@ -105,7 +105,7 @@ class VarianceShift(instrument.Instrument):
 
     def _cost(self):
         size = batches.number(self.data)
-        return 1.0 if size is None else size / 3  # A step forward is about a third of one with its gradients.
+        return 2.0 if size is None else size * 2 / 3  # One pass in training mode and one in inference mode.
 
     def _refuse(self):
         normalization_layers.names(self.net)

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from keras_bn import keras_internals
-from keras_bn.inspection import layer_order
+from keras_bn.inspection import evaluation, layer_order
 from keras_bn.inspection.intercepted_calls import intercepted
 
 # By identity, not by name: anyone may call a function "tanh".
@@ -41,7 +41,9 @@ class Call(NamedTuple):
     axis: the channel axis of inputs and outputs.
     inputs, outputs: tensors; of ragged ones the values that are there.
     mask: bool, or None.
-    noise: the layer right in front of it, if that is a Dropout; else None.
+    noise: the Dropout in front of it, right there or behind one linear layer; else None.
+    spread: where there is one, what its noise of variance s adds to the variance of the inputs is s times the mean of this tensor, of their shape: their
+        squares, or behind a linear layer the sum of squared weights times squared inputs of that.
     activation: of an activation layer right behind, its name and its outputs; else None.
     """
 
@@ -51,6 +53,7 @@ class Call(NamedTuple):
     mask: tf.Tensor | None
     outputs: tf.Tensor
     noise: keras.Layer | None
+    spread: tf.Tensor | None
     activation: tuple[str, tf.Tensor] | None
 
 
@@ -68,11 +71,16 @@ def watched(model: keras.Model, watch: Callable = lambda inputs: None):
     graph = tf.compat.v1.get_default_graph() if not tf.executing_eagerly() else None
 
     def source(tensor):
-        """The layer that made a tensor, or the index in `calls` if a batch normalisation layer did, or None."""
+        """What made a tensor: a layer, a `_Spread`, the index in `calls` of a batch normalisation layer's, or None."""
         return made_by.get(id(tensor), (None, None))[1]
 
     def handle(layer, call, arguments):
         inputs = next(iter(arguments.values()))
+        if _is_linear(layer):
+            outputs, before = call(), source(inputs)
+            if isinstance(before, keras.Layer) and _is_independent(before):
+                made_by[id(outputs)] = outputs, _Spread(before, _squared(layer, inputs))
+            return outputs
         if layer not in normalization_layers:
             # A copy: in inference a Dropout returns its inputs as they are, which are the outputs of another layer, too.
             outputs = tf.nest.map_structure(tf.identity, call())
@@ -89,6 +97,9 @@ def watched(model: keras.Model, watch: Callable = lambda inputs: None):
         watch(_present(inputs))
         outputs = call()
         before, mask = source(inputs), arguments.get("mask")
+        if isinstance(before, keras.Layer) and noise_variance(before) is not None:
+            before = _Spread(before, tf.square(tf.cast(_present(inputs), tf.float64)))
+        noise, spread = before if isinstance(before, _Spread) else (None, None)
         calls.append(
             Call(
                 layer=layer,
@@ -96,7 +107,8 @@ def watched(model: keras.Model, watch: Callable = lambda inputs: None):
                 inputs=_present(inputs),
                 mask=None if mask is None else tf.cast(mask, tf.bool),
                 outputs=_present(outputs),
-                noise=before if isinstance(before, keras.Layer) and noise_variance(before) is not None else None,
+                noise=noise,
+                spread=spread,
                 activation=None,
             )
         )
@@ -104,10 +116,44 @@ def watched(model: keras.Model, watch: Callable = lambda inputs: None):
         return outputs
 
     def is_watched(layer):
-        return layer in normalization_layers or noise_variance(layer) is not None or _activation(layer)
+        return layer in normalization_layers or noise_variance(layer) is not None or _activation(layer) or _is_linear(layer)
 
     with intercepted([layer for layer in keras_internals.layers_within(model) if is_watched(layer)], handle):
         yield calls
+
+
+class _Spread(NamedTuple):
+    """noise, spread: as of `Call`."""
+
+    noise: keras.Layer
+    spread: tf.Tensor
+
+
+_LINEAR = keras.layers.Dense, keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D, keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D
+
+
+def _is_linear(layer):
+    # By its type itself: what a subclass makes of its inputs is unknown. Adapted and quantised kernels are not in the variable `kernel` alone.
+    ordinary = not getattr(layer, "lora_enabled", False) and getattr(layer, "quantization_mode", None) is None
+    return type(layer) in _LINEAR and layer.activation is keras.activations.linear and ordinary
+
+
+def _is_independent(layer):
+    """Whether the noise of a Dropout differs for every value, as spatial ones' does not."""
+    spatial = keras.layers.SpatialDropout1D, keras.layers.SpatialDropout2D, keras.layers.SpatialDropout3D
+    return noise_variance(layer) is not None and not isinstance(layer, spatial) and getattr(layer, "noise_shape", None) is None
+
+
+def _squared(layer, inputs):
+    """What a linear layer makes of squared inputs by squared weights, without a bias."""
+    values = evaluation.current_scope().state_mapping
+    kernel, bias = layer.kernel, layer.bias
+    before = {id(variable): values[id(variable)] for variable in (kernel, bias) if variable is not None}
+    values.update({id(kernel): tf.square(before[id(kernel)])} | ({} if bias is None else {id(bias): tf.zeros_like(before[id(bias)])}))
+    try:
+        return layer.call(tf.square(inputs))
+    finally:
+        values.update(before)
 
 
 def _present(values):

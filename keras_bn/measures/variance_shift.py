@@ -19,6 +19,8 @@ NAME = "variance_shift"
 QUANTITIES = (
     Quantity("ratio", "1", "1: no shift", "variance in inference / moving variance, or its inverse", colours=Colours(logarithmic=True, lowest=1)),
     Quantity("mean_shift", "standard deviations", "no shift", "distance of the means in standard deviations"),
+    Quantity("lag", "1", "1: the moving statistics are up to date", "lag: variance in training / moving variance"),
+    Quantity("mode", "1", "1: training and inference agree", "mode: variance in inference / variance in training"),
     Quantity("predicted_ratio", "1", "1: no shift", "variance in inference / variance in training with dropout, predicted"),
 )
 
@@ -31,7 +33,11 @@ class VarianceShift(NamedTuple):
     mean_shift: root of the mean square over the channels of (mean - moving_mean) / sqrt(moving_variance + epsilon): in standard deviations; 0 is no shift.
     moving_mean, moving_variance: what the layer normalises by in inference.
     mean, variance: of its inputs in inference, over all the data, divisor N.
-    predicted_variance: where a Dropout stands right in front of the layer, the variance of the layer's inputs in training by the closed form; else None.
+    training_variance: of its inputs in training mode at the same weights: what the moving variance tends to. The mean of the batches' variances.
+    lag: mean over the channels of `training_variance` / that of `moving_variance`: below 1 the moving variance is too large, above 1 too small.
+    mode: mean over the channels of `variance` / that of `training_variance`: below 1 the inputs vary less in inference than in training, as behind Dropout.
+    predicted_variance: where a Dropout stands in front of the layer, right there or behind one linear layer, the variance of the layer's inputs in training
+        by the closed form; else None.
     predicted_ratio: max(r, 1 / r), r = mean of `variance` / mean of `predicted_variance`; else None.
     """
 
@@ -42,6 +48,9 @@ class VarianceShift(NamedTuple):
     moving_variance: np.ndarray
     mean: np.ndarray
     variance: np.ndarray
+    training_variance: np.ndarray
+    lag: float
+    mode: float
     predicted_variance: np.ndarray | None
     predicted_ratio: float | None
 
@@ -55,12 +64,15 @@ def variance_shift(model: keras.Model, data) -> list[VarianceShift]:
     """How the moving statistics of each batch normalisation layer differ from what its inputs have in inference, over the data given.
 
         ratio = max(r, 1 / r),  r = mean(variance) / mean(moving_variance)              means over the channels
-        with Dropout right in front of the layer, a value x of mean c and variance v over the data becomes x * m in training, E m = 1, Var m = s:
-        predicted_variance = v + (c**2 + v) * s              s = rate / (1 - rate), for UniformDropout beta**2 / 3
+        lag = mean(training_variance) / mean(moving_variance),  mode = mean(variance) / mean(training_variance)              r = lag * mode
+        with Dropout in front of the layer, a value x becomes x * m in training, E m = 1, Var m = s = rate / (1 - rate), for UniformDropout beta**2 / 3:
+        predicted_variance = variance + s * mean(x**2)                     right in front
+        predicted_variance = variance + s * mean(sum(w**2 * x**2))         behind one linear layer (a Dense or a convolution) of the weights w
 
-    In inference mode: without dropout, normalised by the moving statistics, none of which changes. Batches of unequal size are pooled exactly, in float64.
-    Where a layer is called several times in one evaluation, all calls count together; masked positions do not count. What is traced is kept for the next call,
-    until the model is compiled anew.
+    In inference mode: without dropout, normalised by the moving statistics, none of which changes; `training_variance` in training mode, with dropout masks of
+    its own for each batch. The batches should be as large as those of the training, as the variance within one grows with its size. Batches of unequal size are
+    pooled exactly, in float64. Where a layer is called several times in one evaluation, all calls count together; masked positions do not count. What is traced
+    is kept for the next call, until the model is compiled anew.
 
     Args:
         model: with at least one batch normalisation layer of a moving mean and variance. A layer that a call does not use is left out.
@@ -73,7 +85,8 @@ def variance_shift(model: keras.Model, data) -> list[VarianceShift]:
     Raises:
         ValueError: no such layer, no data, or a layer that is called within a loop.
 
-    Source: Li, Chen, Hu & Yang 2018, sec. 4: ratio of means over channels, the larger of it and its inverse; eq. 7 and 8 for Dropout. It takes the variance of
+    Source: Li, Chen, Hu & Yang 2018, sec. 4: ratio of means over channels, the larger of it and its inverse; eq. 7 and 8 for Dropout, and behind a linear
+    layer what eq. 12 to 14 come from, without their assumption that all inputs correlate alike. Its split into lag and mode is ours. It takes the variance of
     the inputs by the moving average of momentum 0.9; here it is that of all values. It does not speak of means, whose ratio says nothing, as they lie around 0.
 
     Example:
@@ -107,31 +120,43 @@ class Measure:
 
     def __call__(self, inputs: Iterable) -> list[VarianceShift]:
         """inputs: batches of what the model takes as `x`."""
-        parts = [self.of_batch(x) for x in inputs]
+        parts = [self.of_batch(x, index) for index, x in enumerate(inputs)]
         return [self._shift(name, [part[index] for part in parts]) for index, name in enumerate(self._called)]
 
-    def of_batch(self, x):
-        """The moments of each layer's inputs on one batch."""
-        return self.function(evaluation.snapshot(self._model()), evaluation.tensors(x))
+    def of_batch(self, x, index: int = 0):
+        """For each layer the moments of its inputs on one batch, the mean of `Call.spread` or None, and the moments in training. index: of the batch."""
+        return self.function(evaluation.snapshot(self._model()), evaluation.tensors(x), tf.constant(index, tf.int64))
 
-    def _moments_of_batch(self, snapshot, x):
+    def _moments_of_batch(self, snapshot, x, index):
         model = self._model()
+        state = [_advanced(variable, value, index) for variable, value in zip(model.non_trainable_variables, snapshot.state)]
+        with normalization_layers.watched(model) as training_calls:
+            evaluation.outputs(model, snapshot._replace(state=state), x, training=True)
         with normalization_layers.watched(model) as calls:
             evaluation.outputs(model, snapshot, x, training=False)
         of_layer = {name: [call for call in calls if call.layer is layer()] for name, layer in self._names.items()}
         self._called = [name for name, calls in of_layer.items() if calls]
         last_calls = {name: of_layer[name][-1] for name in self._called}
         self._noise = {name: weakref.ref(call.noise) for name, call in last_calls.items() if call.noise is not None}
-        return [_pooled([self._moments(call.inputs, call.axis, call.mask) for call in of_layer[name]]) for name in self._called]
+        results = []
+        for name in self._called:
+            last, layer = last_calls[name], self._names[name]()
+            in_training = [self._moments(call.inputs, call.axis, call.mask) for call in training_calls if call.layer is layer]
+            spread = None if last.spread is None else self._moments(last.spread, last.axis, last.mask).mean
+            results.append((_pooled([self._moments(call.inputs, call.axis, call.mask) for call in of_layer[name]]), spread, _pooled(in_training)))
+        return results
 
     def _shift(self, name, parts):
         layer = self._names[name]()
-        _, mean, variance = (value.numpy() for value in _pooled([functional.Moments(*part) for part in parts]))
+        moments, spreads, in_training = zip(*parts)
+        _, mean, variance = (value.numpy() for value in _pooled([functional.Moments(*part) for part in moments]))
+        training_variance = functional.average_moments(_stacked([functional.Moments(*part) for part in in_training])).variance.numpy()
         moving_mean, moving_variance = (tf.convert_to_tensor(value).numpy().astype("float64") for value in (layer.moving_mean, layer.moving_variance))
         predicted = predicted_ratio = None
         noise = normalization_layers.noise_variance(self._noise[name]()) if name in self._noise else None
         if noise is not None:
-            predicted = variance + (mean**2 + variance) * noise
+            counts = [np.broadcast_to(count, mean.shape) for count, *_ in moments]
+            predicted = variance + noise * np.average([spread.numpy() for spread in spreads], axis=0, weights=counts)
             predicted_ratio = float(_either_way(variance.mean(), predicted.mean()))
         return VarianceShift(
             layer=name,
@@ -141,6 +166,9 @@ class Measure:
             moving_variance=moving_variance,
             mean=mean,
             variance=variance,
+            training_variance=training_variance,
+            lag=_ratio(training_variance, moving_variance),
+            mode=_ratio(variance, training_variance),
             predicted_variance=predicted,
             predicted_ratio=predicted_ratio,
         )
@@ -148,9 +176,24 @@ class Measure:
 
 def _pooled(parts):
     """The moments of several parts together."""
+    return functional.merge_moments(_stacked(parts))
+
+
+def _stacked(parts):
     counts, *others = zip(*parts)
     counts = [tf.broadcast_to(count, tf.shape(parts[0].mean)) for count in counts]
-    return functional.merge_moments(functional.Moments(*(tf.stack(values) for values in (counts, *others))))
+    return functional.Moments(*(tf.stack(values) for values in (counts, *others)))
+
+
+def _advanced(variable, value, index):
+    """The state of a seed generator, which is a seed and a counter, as it is `index` drawings later, so that each batch gets masks of its own."""
+    return value + tf.cast([0, index], value.dtype) if variable.name == "seed_generator_state" else value
+
+
+def _ratio(one, other):
+    """Of the means."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float(np.divide(one.mean(), other.mean()))
 
 
 def _either_way(one, other):

@@ -98,10 +98,12 @@ def test_options_are_prepared_apart():
 
 
 def test_a_model_that_was_measured_by_a_loss_that_refers_to_it_is_not_kept_alive():
-    model = network()
-    measures.loss_landscape(model, X, Y, [0.1], loss=lambda net, x, y, _: keras.ops.mean((model(x, training=True) - y) ** 2))
-    gone = weakref.ref(model)
-    del model
+    def measured():
+        model = network()
+        measures.loss_landscape(model, X, Y, [0.1], loss=lambda net, x, y, _: keras.ops.mean((model(x, training=True) - y) ** 2))
+        return weakref.ref(model)
+
+    gone = measured()
     gc.collect()
     assert gone() is None
 
