@@ -457,9 +457,9 @@ MUTANTS = {
         [f"{TEST_VARIANCES}::test_equals_numpy"],
     ),
     "dropout's noise on deviations only": (
-        VARIANCES,
-        "(mean**2 + variance) * noise",
-        "variance * noise",
+        NORMALIZATION,
+        "before = _Spread(before, tf.square(tf.cast(_present(inputs), tf.float64)))",
+        "before = _Spread(before, tf.square(tf.cast(_present(inputs), tf.float64) - tf.reduce_mean(tf.cast(_present(inputs), tf.float64), 0)))",
         [f"{TEST_VARIANCES}::test_the_prediction_for_dropout_is_what_it_does", f"{TEST_VARIANCES}::test_the_paper_s_numbers_for_relu"],
     ),
     "dropout seen where it is not": (
@@ -647,7 +647,43 @@ MUTANTS = {
         AFTER_STEPS,
         "        if self.every is None and step > 0 and not",
         "        if False and not",
-        [f"{TEST_SCHEDULE}::test_every_instrument_has_eight_records_of_24_steps_in_fit"],
+        [f"{TEST_SCHEDULE}::test_every_instrument_has_eight_records_of_22_steps_in_fit"],
+    ),
+    "lag upside down": (
+        VARIANCES,
+        "lag=_ratio(training_variance, moving_variance)",
+        "lag=_ratio(moving_variance, training_variance)",
+        [f"{TEST_VARIANCES}::test_lag_is_what_the_moving_variance_is_off_by"],
+    ),
+    "a pooled variance beside the mean of the batches'": (
+        VARIANCES,
+        "mode=_ratio(within_batches, training_variance)",
+        "mode=_ratio(variance, training_variance)",
+        [f"{TEST_VARIANCES}::test_lag_is_what_the_moving_variance_is_off_by"],
+    ),
+    "one mask for all batches": (
+        VARIANCES,
+        "return value + tf.cast([0, index], value.dtype) if",
+        "return value if",
+        [f"{TEST_VARIANCES}::test_each_batch_has_masks_of_its_own"],
+    ),
+    "Dropout through weights that are not squared": (
+        NORMALIZATION,
+        "{id(kernel): tf.square(before[id(kernel)])}",
+        "{id(kernel): before[id(kernel)]}",
+        [f"{TEST_VARIANCES}::test_mode_is_dropout_s_part_and_predicted_through_a_linear_layer"],
+    ),
+    "a bias among what Dropout spreads": (
+        NORMALIZATION,
+        "{id(bias): tf.zeros_like(before[id(bias)])}",
+        "{}",
+        [f"{TEST_VARIANCES}::test_mode_is_dropout_s_part_and_predicted_through_a_linear_layer"],
+    ),
+    "Dropout predicted through an activation": (
+        NORMALIZATION,
+        " and layer.activation is keras.activations.linear",
+        "",
+        [f"{TEST_VARIANCES}::test_dropout_elsewhere_predicts_nothing"],
     ),
     "a generator's first batch lost": (
         VARIANCES,

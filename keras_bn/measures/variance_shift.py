@@ -33,9 +33,10 @@ class VarianceShift(NamedTuple):
     mean_shift: root of the mean square over the channels of (mean - moving_mean) / sqrt(moving_variance + epsilon): in standard deviations; 0 is no shift.
     moving_mean, moving_variance: what the layer normalises by in inference.
     mean, variance: of its inputs in inference, over all the data, divisor N.
-    training_variance: of its inputs in training mode at the same weights: what the moving variance tends to. The mean of the batches' variances.
+    training_variance: of its inputs in training mode at the same weights, which the moving variance tends to: the mean of the batches' variances.
     lag: mean over the channels of `training_variance` / that of `moving_variance`: below 1 the moving variance is too large, above 1 too small.
-    mode: mean over the channels of `variance` / that of `training_variance`: below 1 the inputs vary less in inference than in training, as behind Dropout.
+    mode: mean over the channels of the batches' variances in inference / that of `training_variance`: below 1 the inputs vary less in inference than in
+        training, as behind Dropout.
     predicted_variance: where a Dropout stands in front of the layer, right there or behind one linear layer, the variance of the layer's inputs in training
         by the closed form; else None.
     predicted_ratio: max(r, 1 / r), r = mean of `variance` / mean of `predicted_variance`; else None.
@@ -64,7 +65,8 @@ def variance_shift(model: keras.Model, data) -> list[VarianceShift]:
     """How the moving statistics of each batch normalisation layer differ from what its inputs have in inference, over the data given.
 
         ratio = max(r, 1 / r),  r = mean(variance) / mean(moving_variance)              means over the channels
-        lag = mean(training_variance) / mean(moving_variance),  mode = mean(variance) / mean(training_variance)              r = lag * mode
+        lag = mean(training_variance) / mean(moving_variance),  mode = the same in inference / mean(training_variance)
+        r is lag * mode, and what the means of the batches differ by
         with Dropout in front of the layer, a value x becomes x * m in training, E m = 1, Var m = s = rate / (1 - rate), for UniformDropout beta**2 / 3:
         predicted_variance = variance + s * mean(x**2)                     right in front
         predicted_variance = variance + s * mean(sum(w**2 * x**2))         behind one linear layer (a Dense or a convolution) of the weights w
@@ -149,8 +151,9 @@ class Measure:
     def _shift(self, name, parts):
         layer = self._names[name]()
         moments, spreads, in_training = zip(*parts)
-        _, mean, variance = (value.numpy() for value in _pooled([functional.Moments(*part) for part in moments]))
-        training_variance = functional.average_moments(_stacked([functional.Moments(*part) for part in in_training])).variance.numpy()
+        moments, in_training = ([functional.Moments(*part) for part in each] for each in (moments, in_training))
+        _, mean, variance = (value.numpy() for value in _pooled(moments))
+        within_batches, training_variance = (functional.average_moments(_stacked(each)).variance.numpy() for each in (moments, in_training))
         moving_mean, moving_variance = (tf.convert_to_tensor(value).numpy().astype("float64") for value in (layer.moving_mean, layer.moving_variance))
         predicted = predicted_ratio = None
         noise = normalization_layers.noise_variance(self._noise[name]()) if name in self._noise else None
@@ -168,7 +171,7 @@ class Measure:
             variance=variance,
             training_variance=training_variance,
             lag=_ratio(training_variance, moving_variance),
-            mode=_ratio(variance, training_variance),
+            mode=_ratio(within_batches, training_variance),
             predicted_variance=predicted,
             predicted_ratio=predicted_ratio,
         )

@@ -323,6 +323,7 @@ def test_lag_is_what_the_moving_variance_is_off_by(inputs):
     np.testing.assert_allclose([shift.lag, shift.mode, shift.ratio], [0.5, 1, 2], rtol=1e-6)
     # What a batch's variance leaves out, the moving variance leaves out, too.
     [shift] = variance_shift(model, iter([x[:8], x[8:]]))
+    np.testing.assert_allclose(shift.mode, 1, rtol=1e-6)
     np.testing.assert_allclose(shift.training_variance, (8 * x[:8].astype("float64").var(0) + 56 * x[8:].astype("float64").var(0)) / 64, rtol=1e-6)
 
 
