@@ -33,7 +33,7 @@ INSTRUMENTS = ("InternalCovariateShift", "VarianceShift", "LossLandscape", "Acti
 RESNET = "resnet50"
 SHORTEST = 8  # Steps of a training; where the interval is smaller, more of them are measured.
 UNMEASURED_STEPS = 64  # Of those in which nothing is ever due.
-EPOCH_STEPS = 500  # Of those at the callbacks' own schedules: whole numbers of each, 5 covariate shifts and activations, 2 landscapes, and 1 variance shift.
+DEFAULT_STEPS = 1000  # Of those at the callbacks' own schedules, which measure a shorter training more often.
 
 
 def define_flags():
@@ -106,7 +106,7 @@ def slowdowns(training, interval, settings):
     """One comparison, as the JSON file has it: the times of all contestants at this interval."""
     names, schedule = [PLAIN, *contestants(settings)], {}
     if interval == DEFAULT:
-        names, steps, measurements = [PLAIN, names[-1]], EPOCH_STEPS, None
+        names, steps, measurements = [PLAIN, names[-1]], DEFAULT_STEPS, None
     elif interval == NEVER:
         steps, measurements, schedule["every"] = UNMEASURED_STEPS, None, lambda step: False
     else:

@@ -94,10 +94,10 @@ class Instrument(keras.callbacks.Callback):
         self._begin_training(self.model, self.model if self._net_given is None else self._net_given)
 
     def on_epoch_begin(self, epoch, logs=None):
-        if self._is_due is None and self._fitted is not None:
-            self._is_due = schedule.Schedule(self.every, self._steps(), self._cost_of_all())
         # Anew, as other callbacks may have restored an optimizer, and the last execution of an epoch may have been shorter.
         self._read_clock()
+        if self._is_due is None and self._fitted is not None:
+            self._is_due = schedule.Schedule(self.every, self._steps(), self._cost_of_all())
         self._epoch_begins = True
 
     def on_train_batch_begin(self, batch, logs=None):

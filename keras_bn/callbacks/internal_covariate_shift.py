@@ -30,7 +30,8 @@ class InternalCovariateShift(UpdateInstrument):
     kernel, one gradient is traced instead, and computed once for each layer: the time of one train step each. Choose `layers`, or measure more rarely.
 
     Args:
-        log_dir: TensorBoard's run to write into, or None: numbers are kept in `history` only. Instruments may share one; Keras's own callback wants another.
+        log_dir: TensorBoard's run to write into, or None: numbers are kept in `history` only. Instruments may share one, with Keras's own
+            callback, too, which writes into sub-folders of it.
         every: a number of optimizer steps, "epoch" (the first update of each), or a function that takes a step and returns whether it is due; None: nine times
             in the first 20 steps, fifteen times in the first 1,000, and then at every 512th; of those steps so many that all instruments take 8 % of a
             training of 1,000 steps or more, about.

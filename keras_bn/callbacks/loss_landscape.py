@@ -1,12 +1,13 @@
 """`LossLandscape`: the measure of that name at training steps."""
 
+import warnings
 from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
 
 from keras_bn import summaries
-from keras_bn.callbacks.clock import learning_rate
+from keras_bn.callbacks.clock import innermost, learning_rate
 from keras_bn.callbacks.update_instrument import UpdateInstrument
 from keras_bn.inspection.prepared import prepared
 from keras_bn.inspection.update import Update
@@ -70,6 +71,13 @@ class LossLandscape(UpdateInstrument):
         if self.step_sizes is None and learning_rate(optimizer) is None:
             self._refuse_without_step_sizes(
                 "there is no optimizer to take them from" if optimizer is None else f"{type(optimizer).__name__} no one learning rate to take them from"
+            )
+
+        if self.step_sizes is None and not isinstance(innermost(optimizer), keras.optimizers.SGD):
+            warnings.warn(
+                f"LossLandscape takes its step sizes from the learning rate of {type(innermost(optimizer)).__name__}, which says little about how far its "
+                "steps go: give `step_sizes`.",
+                stacklevel=2,
             )
 
     def _refuse_without_step_sizes(self, why):

@@ -3,6 +3,7 @@
 import functools
 import json
 import re
+import warnings
 
 import keras
 import numpy as np
@@ -313,3 +314,27 @@ def test_a_log_that_fails_leaves_the_numbers(failing_method, tmp_path, monkeypat
     assert sum(f"failed to {failing_method}" in str(warning.message) for warning in warned) == 1
     assert [record["step"] for record in instrument.history] == [0, 2, 4]
     assert not any("error" in record for record in instrument.history)
+
+
+def test_step_sizes_of_an_optimizer_whose_learning_rate_is_none_of_its_steps_are_warned_of():
+    model = trainings.network()
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    sentence = "LossLandscape takes its step sizes from the learning rate of Adam, which says little about how far its steps go: give `step_sizes`."
+    with pytest.warns(UserWarning, match=f"^{re.escape(sentence)}$") as caught:
+        fit(model, callbacks.LossLandscape(every=6))
+    assert len([warning for warning in caught if "LossLandscape" in str(warning.message)]) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        fit(model, callbacks.LossLandscape(every=6, step_sizes=[0.1], strict=True))  # The remedy.
+        fit(compiled(trainings.network()), callbacks.LossLandscape(every=6, strict=True))
+
+
+def test_a_string_for_layers_is_refused():
+    sentence = "`layers` is 'dense'; expected names in a list, or numbers, or a function of a layer: give ['dense']."
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        callbacks.InternalCovariateShift(layers="dense")
+
+
+def test_a_folder_in_place_of_data_is_refused_at_once():
+    with pytest.raises(ValueError, match=r"^`data` is 'logs/run'; expected inputs of the model, or batches of them: an array"):
+        callbacks.VarianceShift("logs/run")

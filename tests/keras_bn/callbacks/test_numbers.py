@@ -225,7 +225,7 @@ def test_what_is_logged_is_the_history(tmp_path):
 
 def test_keras_s_own_callback_does_not_keep_it_from_being_logged(tmp_path):
     instruments = [callbacks.InternalCovariateShift(str(tmp_path / "run"), every=1), callbacks.VarianceShift(trainings.X, str(tmp_path / "run"))]
-    trainings.trained("numpy", [keras.callbacks.TensorBoard(str(tmp_path / "keras"), update_freq=5), *instruments])
+    trainings.trained("numpy", [keras.callbacks.TensorBoard(str(tmp_path / "run"), update_freq=5), *instruments])
     assert [record["step"] for record in summaries.read_scalars(tmp_path / "run")] == list(range(13))
 
 
