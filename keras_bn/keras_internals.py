@@ -24,8 +24,8 @@ def is_differentiated_forwards(tensors: list[tf.Tensor]) -> bool:
     return bool(forwardprop_util.pack_tangents(tensors).tangents)
 
 
-def layers_within(model: keras.Model) -> list[keras.Layer]:
-    """All layers of a model, each once; those within another layer come after it."""
+def layers_within(model: keras.Layer) -> list[keras.Layer]:
+    """All layers of a model or a layer, each once; those within another layer come after it."""
     # `model.layers` is the outermost level, and for a subclassed model leaves out what lists and dicts of other layers hold.
     return list(dict.fromkeys(model._flatten_layers(include_self=False, recursive=True)))
 

@@ -26,7 +26,8 @@ class Stage(NamedTuple):
     """A layer with a kernel.
 
     layer: a weak reference to it, since stages are kept longer than models.
-    number: its position among all layers with a kernel, from 1, trainable or not; name: that and its kind, such as 03_conv2d.
+    number: its position among all layers with a kernel, from 1, trainable or not; name: that and its kind, such as 03_conv2d; with its role where another
+        layer holds several alike, such as 03_multi_head_attention_key or 02_backward_lstm.
     kernels: indices of its trainable kernels in `model.trainable_variables`; earlier: indices of all weights that are used before the first of its kernels. So
     gamma, beta and a bias belong to the layer with a kernel that they follow.
     """
@@ -120,19 +121,30 @@ def refuse(model: keras.Model, layers: Iterable[str | int] | Callable | None) ->
 
 def _stages(model, objective, batch):
     owners, trainables = _owners(model), {id(variable): index for index, variable in enumerate(model.trainable_variables)}
-    stages, used = [], []
+    roles, stages, used = _roles(model), [], []
     for variable in _by_first_use(model, objective, batch):
         index = trainables.get(id(variable))
         if variable.name in KERNELS:
             owner = owners[id(variable)]
             if not stages or stages[-1].layer() is not owner:
                 number = len(stages) + 1
-                stages.append(Stage(weakref.ref(owner), number, f"{number:02d}_{kind(owner)}", (), frozenset(used)))
+                stages.append(Stage(weakref.ref(owner), number, f"{number:02d}_{roles.get(owner) or kind(owner)}", (), frozenset(used)))
             if index is not None:
                 stages[-1] = stages[-1]._replace(kernels=(*stages[-1].kernels, index))
         if index is not None:
             used.append(index)
     return stages if any(stage.kernels for stage in stages) else _none(model)
+
+
+def _roles(model):
+    """For layers of which another one holds several alike, which of them each is."""
+    roles = {}
+    for layer in keras_internals.layers_within(model):
+        if isinstance(layer, keras.layers.Bidirectional):
+            roles |= {part: f"{way}_{kind(part)}" for way, part in (("forward", layer.forward_layer), ("backward", layer.backward_layer))}
+        if isinstance(layer, keras.layers.MultiHeadAttention | keras.layers.GroupQueryAttention):
+            roles |= {part: f"{kind(layer)}_{part.name}" for part in keras_internals.layers_within(layer)}
+    return roles
 
 
 def _owners(model):
