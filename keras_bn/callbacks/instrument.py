@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from keras_bn import summaries
 from keras_bn.callbacks import schedule, train_batch
+from keras_bn.callbacks.announcement import announced_if_slow
 from keras_bn.callbacks.clock import Clock
 from keras_bn.inspection import building, evaluation
 from keras_bn.inspection.evaluation import Batch
@@ -53,6 +54,7 @@ class Instrument(keras.callbacks.Callback):
         self._fitted, self._has_begun = None, False
         self._log_dir, self._log, self._warned = log_dir, None, set()
         self._prepared_for = None  # The net's `Signature` when it was last found to be measurable.
+        self._is_traced = False  # Whether it has been measured since, so that all is traced.
         self._is_due = None  # A `Schedule` when a training has begun.
         self._epoch_begins, self._is_seen = False, False  # The latter: whether what is due in this execution could see its batch.
         self._clock, self._of_this_training = Clock(), 0  # Records before that index are of other optimizers, whose steps were counted apart.
@@ -144,9 +146,10 @@ class Instrument(keras.callbacks.Callback):
 
     def _begin(self):
         if self._prepared_for is None or not self._prepared_for.is_of(self.net):
-            self._prepared_for = None  # If preparation fails, the next `fit` checks again.
+            self._prepared_for, self._is_traced = None, False  # If preparation fails, the next `fit` checks again.
             self._refuse()
-            self._prepare()
+            with self._announced_if_slow():
+                self._prepare()
             self._prepared_for = Signature(self.net)
 
     def _steps(self):
@@ -189,7 +192,9 @@ class Instrument(keras.callbacks.Callback):
         """Takes a measurement, keeps it and logs it. `measure` returns tags and numbers."""
         with self._surviving("measure", step) as attempt:
             self._follow_optimizer()
-            measured = measure()
+            with contextlib.nullcontext() if self._is_traced else self._announced_if_slow():
+                measured = measure()
+            self._is_traced = True
             scalars = {f"{self.name}/{tag}": float(value) for tag, value in measured.scalars.items()}
             # JSON has no NaN and no infinity; TensorBoard has.
             self.history.append({"step": step, **{tag: value if math.isfinite(value) else None for tag, value in scalars.items()}})
@@ -202,6 +207,9 @@ class Instrument(keras.callbacks.Callback):
             number = len(self.history)
             if number & (number - 1) == 0:  # After 1, 2, 4, 8, ... measurements, so that pictures cost less and less; TensorBoard keeps ten.
                 self._draw()
+
+    def _announced_if_slow(self):
+        return announced_if_slow(f"{type(self).__name__} prepares its measurements of {self.net.name}, which happens once.")
 
     def _draw(self):
         records = [record for record in self.history[self._of_this_training :] if "error" not in record]

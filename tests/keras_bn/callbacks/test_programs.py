@@ -1,6 +1,7 @@
 """Patterns of real programs: the callbacks measure them right, and leave their training as it is."""
 
 import json
+import threading
 
 import keras
 import numpy as np
@@ -10,6 +11,7 @@ import trainings
 
 import keras_bn
 from keras_bn import callbacks, measures
+from keras_bn.callbacks import announcement
 from keras_bn.inspection import evaluation
 from keras_bn.inspection.prepared import prepared
 from keras_bn.measures import activations, covariate_shift
@@ -272,3 +274,28 @@ def test_a_model_compiled_anew_within_an_epoch(tmp_path):
     assert [[record["step"] for record in instrument.history] for instrument in instruments] == [[0, 2, 0, 2], [2, 2]]
     logged = [record["loss_landscape/loss"] for record in keras_bn.summaries.read_scalars(tmp_path)]
     np.testing.assert_allclose(logged, [record["loss_landscape/loss"] for record in instruments[0].history[2:]], rtol=1e-6)
+
+
+class Waiting(keras.Layer):
+    """Takes its time when it is traced for a measurement."""
+
+    waits = threading.Event()
+
+    def call(self, x):
+        if keras.src.backend.common.stateless_scope.in_stateless_scope():
+            assert self.waits.wait(60)
+        return x
+
+    def compute_output_shape(self, shape):
+        return shape
+
+
+def test_who_waits_for_what_is_prepared_is_told(capsys, monkeypatch):
+    monkeypatch.setattr(announcement, "SECONDS", 0.0)
+    monkeypatch.setattr(Waiting, "waits", threading.Event())
+    monkeypatch.setattr(announcement, "print", lambda *words, **options: (print(*words, **options), Waiting.waits.set()), raising=False)
+    model = compiled(keras.Sequential([keras.Input((5,)), keras.layers.Dense(4), Waiting(), keras.layers.Dense(3)], name="net"))
+    instrument = callbacks.LossLandscape(every=1, strict=True)
+    model.fit(trainings.X[:16], trainings.Y[:16], batch_size=8, verbose=0, callbacks=[instrument])
+    assert len(instrument.history) == 2
+    assert "LossLandscape prepares its measurements of net, which happens once." in capsys.readouterr().out
