@@ -74,6 +74,7 @@ class Instrument(keras.callbacks.Callback):
             ValueError: the model cannot be measured.
 
         Example:
+            >>> from keras_bn.callbacks import LossLandscape
             >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3), keras.layers.Dense(1)])
             >>> optimizer = keras.optimizers.SGD(0.1)
             >>> def loss(model, x, y, sample_weight):

@@ -38,7 +38,7 @@ class Schedule:
         >>> [step for step in range(24) if short(step, epoch=False)]
         [0, 1, 2, 3, 4, 6, 8, 12, 16]
         >>> [step for step in range(1000) if long(step, epoch=False)]
-        [0, 8, 64, 512]
+        [0, 6, 24, 512]
     """
 
     def __init__(self, every: int | str | Callable | None, steps: int | None = None, cost: float = 1.0):
