@@ -67,9 +67,9 @@ class ActivationStatistics(UpdateInstrument):
 
     def _prepare(self):
         with instrument.refusing(self, "data", f"a batch for {self.net.name}, such as `fit` takes"):
-            batch, objective = evaluation.batch_of(self.data), prepared(Objective, self.net, self.loss)
-            objective.prepare(batch)
-            prepared(activations.Measure, self.net, self.loss)(objective.snapshot(), batch, self._has_gradients(batch), self._scale())
+            batch = evaluation.batch_of(self.data)
+            snapshot = prepared(Objective, self.net, self.loss).snapshot(batch)
+            prepared(activations.Measure, self.net, self.loss)(snapshot, batch, self._has_gradients(batch), self._scale())
 
     def _measure(self, update: Update):
         measure, batch = prepared(activations.Measure, self.net, self.loss), evaluation.batch_of(self.data)

@@ -91,9 +91,8 @@ class InternalCovariateShift(UpdateInstrument):
         if not isinstance(self.batch, str):
             with instrument.refusing(self, "batch", "(x, y) or (x, y, sample_weight)"):
                 batch, objective = evaluation.batch_of(self.batch), prepared(Objective, self.net, self.loss)
-                objective.prepare(batch)
                 covariate_shift.measure_of(self.net, batch, self.layers, self.loss)
-                objective.loss(objective.snapshot(), batch)
+                objective.loss(objective.snapshot(batch), batch)
 
     def _measure(self, update: Update):
         if not isinstance(self.batch, str):

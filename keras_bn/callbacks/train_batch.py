@@ -22,11 +22,6 @@ def follow(model: keras.Model, watching: Callable[[Callable[[], Batch]], context
     model.train_function = _Following(model, watching)
 
 
-def is_followed(model: keras.Model) -> bool:
-    """Whether a stand-in is in place that was not used yet."""
-    return isinstance(model.train_function, _StandIn)
-
-
 def own_train_function(model: keras.Model) -> Callable | None:
     """The model's train function, within the stand-ins around it."""
     function = model.train_function

@@ -115,9 +115,8 @@ class UpdateInstrument(instrument.Instrument):
     def _before(self, batch):
         if self._fitted is not None:
             train_batch.refuse_other_trainables(self._fitted, self.net)
-        batch, objective = Batch(*evaluation.tensors(tuple(batch))), prepared(Objective, self.net, self.loss)
-        objective.prepare(batch)
-        return objective.snapshot(), clock.learning_rate(self._clock.optimizer), batch
+        batch = Batch(*evaluation.tensors(tuple(batch)))
+        return prepared(Objective, self.net, self.loss).snapshot(batch), clock.learning_rate(self._clock.optimizer), batch
 
     def _measure(self, update):
         raise NotImplementedError

@@ -24,7 +24,7 @@ def inputs(data) -> Iterator:
     if isinstance(data, tuple):
         data = keras.utils.unpack_x_y_sample_weight(data)[0]
         refuse(data)
-    if _is_array(data) or (isinstance(data, dict) and data) or (isinstance(data, list) and data and all(map(_is_array, data))):
+    if _holds_arrays(data):
         batches = _cut(data)
     else:
         parts = (data[index] for index in range(len(data))) if isinstance(data, keras.utils.PyDataset) else data
@@ -56,9 +56,8 @@ def number(data) -> int | None:
     """How many batches `inputs` makes of the data; None where only reading them would say."""
     if isinstance(data, tuple):
         data = keras.utils.unpack_x_y_sample_weight(data)[0]
-    arrays = tf.nest.flatten(data) if isinstance(data, list | dict) or _is_array(data) else []
-    if arrays and all(map(_is_array, arrays)):
-        return -(-arrays[0].shape[0] // BATCH_SIZE)
+    if _holds_arrays(data):
+        return -(-tf.nest.flatten(data)[0].shape[0] // BATCH_SIZE)
     if isinstance(data, keras.utils.PyDataset):
         return data.num_batches
     size = int(data.cardinality()) if isinstance(data, tf.data.Dataset) else -1
@@ -75,6 +74,11 @@ def _cut(data):
         )
     dataset = tf.data.Dataset.from_tensor_slices(tuple(data) if isinstance(data, list) else data).batch(BATCH_SIZE)
     return (list(batch) if isinstance(batch, tuple) else batch for batch in dataset)
+
+
+def _holds_arrays(data):
+    """Whether it is arrays, which are cut into batches, and not batches."""
+    return _is_array(data) or (isinstance(data, dict) and bool(data)) or (isinstance(data, list) and bool(data) and all(map(_is_array, data)))
 
 
 def _is_array(value):

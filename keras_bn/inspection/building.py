@@ -37,11 +37,10 @@ def build(model: keras.Model, x) -> None:
     try:
         model(tf.nest.map_structure(_symbolic, x))
     except Exception as error:
-        if model.built and model.weights:
-            return  # It has been called, and a layer in it is not used.
-        raise ValueError(
-            f"{model.name} is not built, and could not be from the first batch; expected a model that has its weights: {ADVICE}: {error}"
-        ) from error
+        if not (model.built and model.weights):  # Else it has been called, and a layer in it is not used.
+            raise ValueError(
+                f"{model.name} is not built, and could not be from the first batch; expected a model that has its weights: {ADVICE}: {error}"
+            ) from error
     _called.add(model)
 
 

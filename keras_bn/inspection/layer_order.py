@@ -168,7 +168,7 @@ def _by_first_use(model, objective, batch):
     def call(values, others, batch):
         return objective.forward(evaluation.Snapshot(values[:number], values[number:], others), batch)
 
-    graph = call.get_concrete_function(specs, objective.snapshot().others, batch).graph
+    graph = call.get_concrete_function(specs, objective.snapshot(batch).others, batch).graph
     first = {}
     for moment, operation in enumerate(graph.get_operations()):
         for tensor in operation.inputs:

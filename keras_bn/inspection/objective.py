@@ -27,14 +27,17 @@ class Objective:
         self._model, self._loss = weakref.ref(model), loss
         self._others = None if loss else []  # Variables that the loss reads and that are none of the model's: of other nets, of seed generators.
 
-    def prepare(self, batch: Batch) -> None:
-        """Finds out what the loss reads besides the model's variables, so that snapshots hold it. A loss that is a function is traced for that, once.
+    def snapshot(self, batch: Batch) -> Snapshot:
+        """Copies of what all that the loss reads holds now. A loss that is a function is traced once to find out what that is, with a batch as it takes it.
 
         Raises:
             ValueError: the loss is no scalar, or draws other numbers at each evaluation.
         """
-        if self._others is not None:
-            return
+        if self._others is None:
+            self._others = self._others_read(batch)
+        return evaluation.snapshot(self._model())._replace(others=tuple(evaluation.values(self._others)))
+
+    def _others_read(self, batch):
         model, others = self._model(), []
 
         def value(weights, state, batch):
@@ -49,11 +52,7 @@ class Objective:
         )
         function = tf.function(value, autograph=False).get_concrete_function(weights, state, batch)
         _refuse_random(function.graph)
-        self._others = others
-
-    def snapshot(self) -> Snapshot:
-        """Copies of what all that the loss reads holds now. `prepare` comes before."""
-        return evaluation.snapshot(self._model())._replace(others=tuple(evaluation.values(self._others)))
+        return others
 
     def loss(self, snapshot: Snapshot, batch: Batch) -> tf.Tensor:
         """Scalar: the compiled loss as the model's training step computes it, with regularisers; or the function's. Equal states give equal dropout masks."""

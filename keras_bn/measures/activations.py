@@ -133,9 +133,8 @@ def activation_statistics(model: keras.Model, x, y=None, sample_weight=None, los
     """
     batch = evaluation.batch_of((x, y, sample_weight))
     building.build(model, batch.x)
-    objective = prepared(Objective, model, loss)
-    objective.prepare(batch)
-    return prepared(Measure, model, loss)(objective.snapshot(), batch, gradients=y is not None or loss is not None)
+    snapshot = prepared(Objective, model, loss).snapshot(batch)
+    return prepared(Measure, model, loss)(snapshot, batch, gradients=y is not None or loss is not None)
 
 
 class Measure:

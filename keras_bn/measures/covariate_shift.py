@@ -90,14 +90,13 @@ def internal_covariate_shift(
     """
     for name, weights in (("before", before), ("after", after)):
         _refuse_weights(model, name, weights)
-    batch, objective = evaluation.batch_of((x, y, sample_weight)), prepared(Objective, model, loss)
-    objective.prepare(batch)
-    snapshot = objective.snapshot()._replace(weights=evaluation.tensors(list(before)))
+    batch = evaluation.batch_of((x, y, sample_weight))
+    snapshot = prepared(Objective, model, loss).snapshot(batch)._replace(weights=evaluation.tensors(list(before)))
     return measure_of(model, batch, layers, loss)(Update(snapshot, evaluation.tensors(list(after)), batch))
 
 
 def measure_of(model: keras.Model, batch: Batch, layers: Iterable[str | int] | Callable | None = None, loss: Callable | None = None) -> "Measure":
-    """The measure of these layers, prepared once for the model; arguments as of `internal_covariate_shift`, whose objective is prepared."""
+    """The measure of these layers, prepared once for the model; arguments as of `internal_covariate_shift`, by a batch."""
     stages = trainable(chosen(prepared(LayerOrder, model, loss)(batch), layers))
     return prepared(Measure, model, tuple(stages), loss)
 

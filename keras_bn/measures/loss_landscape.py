@@ -105,9 +105,7 @@ def loss_landscape(model: keras.Model, x, y, step_sizes: Sequence[float], sample
     step_sizes = checked(step_sizes)
     batch = evaluation.batch_of((x, y, sample_weight))
     building.build(model, batch.x)
-    objective = prepared(Objective, model, loss)
-    objective.prepare(batch)
-    return prepared(Measure, model, loss)(objective.snapshot(), batch, step_sizes)
+    return prepared(Measure, model, loss)(prepared(Objective, model, loss).snapshot(batch), batch, step_sizes)
 
 
 def checked(step_sizes: Sequence[float]) -> np.ndarray:
