@@ -1,7 +1,11 @@
 """Every private name of Keras and TensorFlow that we use, each with why no public one does. Versions: Keras 3.10 to 3.15, TensorFlow 2.19 to 2.21."""
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
+from keras.src.backend import get_keras_mask, set_keras_mask
+from keras.src.models.functional import Functional, operation_fn, unpack_singleton
 from tensorflow.python.eager import forwardprop_util, record
 
 # An attribute of `tf.function` that keeps the graph optimiser from copying the function into its callers. The public experimental attributes have none for it.
@@ -53,3 +57,47 @@ def without_retracing_warning(function: tf.types.experimental.PolymorphicFunctio
     # TensorFlow counts traces by code, and so takes the functions of several models for one that is traced again and again.
     function._omit_frequent_tracing_warning = True
     return function
+
+
+def functional_graph(model: keras.Layer) -> Functional | None:
+    """The functional model whose graph a call of the model runs; None where it runs code of its own."""
+    # A sequential model holds its graph where nothing public leads, and the class of functional models has no public name.
+    if "call" in vars(model) or type(model).__call__ is not keras.Layer.__call__:
+        return None
+    if type(model).call is keras.Sequential.call:
+        return model._functional
+    return model if isinstance(model, Functional) and type(model).call is Functional.call else None
+
+
+def nodes_of(graph: Functional) -> list:
+    """The calls of a functional model's operations, in an order in which they can be computed."""
+    # `operations` is public, but one that is called twice stands there once.
+    by_depth = graph._nodes_by_depth
+    return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth] if not node.is_input]
+
+
+def graph_inputs(graph: Functional, inputs) -> list:
+    """What a call with these inputs hands to `graph.inputs`."""
+    return graph._standardize_inputs(inputs)
+
+
+def graph_outputs(graph: Functional, outputs: list):
+    """What a call returns, of the values of `graph.outputs`."""
+    return unpack_singleton(keras.tree.pack_sequence_as(graph._outputs_struct, outputs))
+
+
+def call_in_training(operation: keras.Operation) -> Callable:
+    """Makes a call as a functional model does that is called with training=True."""
+    # It says so to each operation that wants to know, whatever the operation was called with when the model was built.
+    return operation_fn(operation, training=True)
+
+
+def mask_of(value):
+    """The Keras mask that a tensor carries, or None."""
+    # An attribute of the tensor, which does not survive the way in and out of a `tf.function`.
+    return get_keras_mask(value)
+
+
+def set_mask(value, mask) -> None:
+    """Lets the tensor carry the mask."""
+    set_keras_mask(value, mask)

@@ -74,8 +74,8 @@ class ActivationStatistics(UpdateInstrument):
     def _measure(self, update: Update):
         measure, batch = prepared(activations.Measure, self.net, self.loss), evaluation.batch_of(self.data)
         before = measure(update.before, batch, self._has_gradients(batch), self._scale())
-        after = measure(update.before._replace(weights=update.after), batch, gradients=False)  # A second trace, and half of the time.
-        rows = [(now.layer, now.scalars | activations.changes(now, later)) for now, later in zip(before, after)]
+        after = measure.inputs_after(update.before._replace(weights=update.after), batch)
+        rows = [(now.layer, now.scalars | activations.changes(now.inputs, *later)) for now, later in zip(before, after)]
         histograms = {f"inputs/{now.layer}": now.inputs.sample for now in before}
         return instrument.by_layer(rows, measure.layer_names)._replace(histograms=histograms)
 

@@ -75,6 +75,26 @@ def traced(function: Callable, reduce_retracing: bool = True, **options) -> tf.t
     return keras_internals.without_retracing_warning(tf.function(function, autograph=False, reduce_retracing=reduce_retracing, **options))
 
 
+def shared_by_shape(function: Callable) -> tf.types.experimental.PolymorphicFunction:
+    """A `tf.function` for many places of a graph: traced once for all that have the same shapes, and not inlined."""
+    # Without `reduce_retracing`, since layers of two widths would then share a trace of unknown width, which is slow.
+    return traced(function, reduce_retracing=False, experimental_attributes=keras_internals.NOT_INLINED)
+
+
+@contextlib.contextmanager
+def without_graph_optimiser():
+    """Inside it, functions compute as they are traced.
+
+    For measures whose time is in convolutions and products: those gain nothing by TensorFlow's optimiser, which takes up to half of the time of a first call.
+    """
+    before = tf.config.optimizer.get_experimental_options().get("disable_meta_optimizer", False)
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    try:
+        yield
+    finally:
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": before})
+
+
 def current_scope() -> "Scope":
     """The scope of the evaluation that is going on; its `state_mapping` holds what the model reads and assigns."""
     return _open_scopes.stack[-1]
@@ -102,14 +122,25 @@ def stateless(model: keras.Model, snapshot: Snapshot, others: Sequence[keras.Var
             stack.pop()
 
 
+def weights_read(model: keras.Model, scope: "Scope") -> frozenset[int]:
+    """The indices, in `model.trainable_variables`, of those that were read in the scope."""
+    return frozenset(index for index, variable in enumerate(model.trainable_variables) if id(variable) in scope.read)
+
+
 class Scope(keras.StatelessScope):
-    """A `keras.StatelessScope` that remembers which variables were read that it has no values of: `unknown`, each once, in the order of the first reading."""
+    """A `keras.StatelessScope` that remembers what is read.
+
+    Attributes:
+        read: ids of all variables that were.
+        unknown: those that it has no values of, each once, in the order of the first reading.
+    """
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self.unknown = []
+        self.read, self.unknown = set(), []
 
     def get_current_value(self, variable):
+        self.read.add(id(variable))
         value = super().get_current_value(variable)
         if value is None and not any(variable is known for known in self.unknown):
             self.unknown.append(variable)

@@ -27,6 +27,11 @@ class Objective:
         self._model, self._loss = weakref.ref(model), loss
         self._others = None if loss else []  # Variables that the loss reads and that are none of the model's: of other nets, of seed generators.
 
+    @property
+    def is_compiled(self) -> bool:
+        """Whether it is the loss that the model was compiled with."""
+        return self._loss is None
+
     def snapshot(self, batch: Batch) -> Snapshot:
         """Copies of what all that the loss reads holds now. A loss that is a function is traced once to find out what that is, with a batch as it takes it.
 
@@ -60,6 +65,13 @@ class Objective:
         with evaluation.stateless(model, snapshot, self._others):
             return self._value(model, batch)
 
+    def loss_of_outputs(self, batch: Batch, outputs, added: Sequence[tf.Tensor]) -> tf.Tensor:
+        """The compiled loss within an open `evaluation.stateless`, of what the model has returned, and of the losses that its layers have added elsewhere."""
+        model = self._model()
+        for loss in added:
+            model.add_loss(loss)
+        return _compiled(model, batch, outputs)
+
     def forward(self, snapshot: Snapshot, batch: Batch):
         """Makes all calls of the model that the loss needs, in training mode. Returns whatever comes of them: outputs, or the function's loss."""
         if self._loss is None:
@@ -85,10 +97,13 @@ class Objective:
     def _value(self, model, batch):
         if self._loss is not None:
             return self._loss(model, batch.x, batch.y, batch.sample_weight)
-        # Before Keras 3.3 `compute_loss` did not take `training`, and models that override it need not.
-        takes_training = "training" in inspect.signature(model.compute_loss).parameters
-        outputs = model(batch.x, training=True)
-        return model.compute_loss(batch.x, batch.y, outputs, batch.sample_weight, **({"training": True} if takes_training else {}))
+        return _compiled(model, batch, model(batch.x, training=True))
+
+
+def _compiled(model, batch, outputs):
+    # Models that override `compute_loss` need not take `training`.
+    takes_training = "training" in inspect.signature(model.compute_loss).parameters
+    return model.compute_loss(batch.x, batch.y, outputs, batch.sample_weight, **({"training": True} if takes_training else {}))
 
 
 def _refuse_value(value):

@@ -93,12 +93,9 @@ class ActivationStatistics(NamedTuple):
         return values
 
 
-def changes(before: ActivationStatistics, after: ActivationStatistics) -> dict[str, float]:
-    """What an update changes of a layer's inputs: means over the channels of absolute differences."""
-    return {
-        "mean_change": np.abs(after.inputs.mean - before.inputs.mean).mean(),
-        "variance_change": np.abs(after.inputs.variance - before.inputs.variance).mean(),
-    }
+def changes(inputs: Distribution, mean: np.ndarray, variance: np.ndarray) -> dict[str, float]:
+    """What an update changes of a layer's inputs: means over the channels of absolute differences. mean, variance: after it, (C,)."""
+    return {"mean_change": np.abs(mean - inputs.mean).mean(), "variance_change": np.abs(variance - inputs.variance).mean()}
 
 
 def activation_statistics(model: keras.Model, x, y=None, sample_weight=None, loss: Callable | None = None) -> list[ActivationStatistics]:
@@ -148,8 +145,8 @@ class Measure:
         self._model, self._objective = weakref.ref(model), prepared(Objective, model, loss)
         self.layer_names = {name: layer.name for layer, name in normalization_layers.names(model).items()}
         self._called = []  # Names of the layers, in the order in which they compute; filled when traced.
-        self._moments = channel_moments()
-        self.function = evaluation.traced(self._computed)
+        self._moments, self._sample = channel_moments(), evaluation.shared_by_shape(_sample)
+        self.function, self._moments_of_inputs = evaluation.traced(self._computed), evaluation.traced(self._inputs_alone)
 
     def __call__(self, snapshot: Snapshot, batch: Batch, gradients: bool, scale=1.0) -> list[ActivationStatistics]:
         """gradients: whether they are wanted; scale: as of `Objective.gradients`."""
@@ -171,6 +168,10 @@ class Measure:
             for name, result, norm, ratio in zip(self._called, results, norms, ratios)
         ]
 
+    def inputs_after(self, snapshot: Snapshot, batch: Batch) -> list[tuple[np.ndarray, np.ndarray]]:
+        """The means and variances alone of the inputs of the same layers, at other weights."""
+        return [tuple(value.numpy() for value in moments) for moments in self._moments_of_inputs(snapshot, batch)]
+
     def _computed(self, snapshot, batch, scale):
         """One dict a layer; without gradients for a scale of None."""
         model, gradients = self._model(), scale is not None
@@ -180,7 +181,7 @@ class Measure:
                 loss *= tf.cast(scale, loss.dtype)
             else:
                 self._objective.forward(snapshot, batch)
-        first_calls = list({call.layer: call for call in reversed(calls)}.values())[::-1]
+        first_calls = _first_calls(calls)
         names = normalization_layers.names(model)
         self._called = [names[call.layer] for call in first_calls]
         results = [self._of_call(call) for call in first_calls]
@@ -192,12 +193,21 @@ class Measure:
                 results[index]["gradient_norm"] = tf.norm(tf.cast(gradient, tf.float64)) / tf.cast(scale, tf.float64)
         return results
 
+    def _inputs_alone(self, snapshot, batch):
+        with normalization_layers.watched(self._model()) as calls:
+            self._objective.forward(snapshot, batch)
+        return [self._mean_and_variance(call, call.inputs) for call in _first_calls(calls)]
+
+    def _mean_and_variance(self, call, values):
+        """NaN where every position is masked."""
+        count, *moments = self._moments(values, call.axis, call.mask)
+        return [tf.where(count > 0, value, np.nan) for value in moments]
+
     def _of_call(self, call):
         axis, result = call.axis, {}
         for name, values in (("inputs", call.inputs), ("outputs", call.outputs)):
-            count, *moments = self._moments(values, axis, call.mask)
-            result[f"{name}_mean"], result[f"{name}_variance"] = (tf.where(count > 0, value, np.nan) for value in moments)
-            result[f"{name}_sample"] = _sample(values, axis, call.mask)
+            result[f"{name}_mean"], result[f"{name}_variance"] = self._mean_and_variance(call, values)
+            result[f"{name}_sample"] = self._sample(values, axis, call.mask)
         if call.activation is not None:
             kind, outputs = call.activation
             counted = _counted(outputs, axis, call.mask)
@@ -211,6 +221,11 @@ class Measure:
                 dead = tf.reduce_all((outputs == 0) if counted is None else (outputs == 0) | ~counted, others)
                 result["dead"] = _share(dead if counted is None else tf.boolean_mask(dead, tf.reduce_any(counted, others)))
         return result
+
+
+def _first_calls(calls):
+    """Of each layer, in the order in which they compute."""
+    return list({call.layer: call for call in reversed(calls)}.values())[::-1]
 
 
 def _watched_by(tape):

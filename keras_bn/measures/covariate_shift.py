@@ -1,6 +1,8 @@
 """`internal_covariate_shift`: how much the gradient of a layer changes by the update of the layers before it."""
 
 import contextlib
+import functools
+import itertools
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
@@ -10,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_bn.inspection import evaluation
+from keras_bn.inspection.chain import Chain
 from keras_bn.inspection.evaluation import Batch
 from keras_bn.inspection.layer_order import LayerOrder, Stage, chosen, trainable
 from keras_bn.inspection.objective import Objective
@@ -26,7 +29,7 @@ QUANTITIES = (
 )
 
 # The sum, over the layers, of the number of weights from that layer on. The graph of all passes grows with it, so with the square of the depth: VGG-16 with
-# BN has 360, traced and optimised in 6 s; a ResNet-50 has 5,800, which takes two minutes and more memory than the training.
+# BN has 360, traced and optimised in 6 s; a ResNet-50 has 5,800, for which that takes two minutes and more memory than the training.
 LARGEST = 1000
 
 
@@ -114,7 +117,7 @@ def _refuse_weights(model, name, weights):
 class Measure:
     """`Measure(model, stages, loss)(update)`: the covariate shift of these stages of a model.
 
-    Up to LARGEST the passes of all layers are one graph. For a larger net, one gradient to all layers is traced, and computed once for each layer.
+    Up to LARGEST the passes of all layers are one graph, which small nets compute fastest. A larger net is a `Chain`, whose links are traced once each.
 
     Attributes:
         layer_names: dict, a result's `layer` to the layer's own name.
@@ -126,12 +129,13 @@ class Measure:
         self._indices = [index for stage in stages for index in stage.kernels]
         self.layer_names = {stage.name: stage.layer().name for stage in stages}
         size = sum(len(model.trainable_variables) - len(stage.earlier) for stage in stages)
-        self.function = evaluation.traced(self._all_layers if size <= LARGEST else self._all_gradients)
-        self._rows = self.function if size <= LARGEST else self._one_by_one
+        self._chain = None if size <= LARGEST else Chain(model, self._objective, self._indices)
+        self.function = evaluation.traced(self._all_layers if size <= LARGEST else self._by_chain)
 
     def __call__(self, update: Update, scale=1.0) -> list[CovariateShift]:
         """One result for each stage; scale: as of `Objective.gradients`."""
-        rows = self._rows(update.before, update.after, update.batch, tf.convert_to_tensor(scale, tf.float32)).numpy()
+        with evaluation.without_graph_optimiser():
+            rows = self.function(update.before, update.after, update.batch, tf.convert_to_tensor(scale, tf.float32)).numpy()
         with np.errstate(divide="ignore", invalid="ignore"):
             return [
                 CovariateShift(stage.name, float(l2), float(l2 / np.sqrt(before)), float(product / np.sqrt(before * mixed)))
@@ -165,20 +169,38 @@ class Measure:
             rows.append(_compared(at_before, at_mixed))
         return tf.stack(rows)
 
-    def _one_by_one(self, before, after, batch, scale):
-        """The same rows, by one call of `_all_gradients` a layer."""
+    def _by_chain(self, before, after, batch, scale):
+        """The same rows, of one layer after the other: its pass begins with the first link that reads a weight that is not moved."""
+        unmixed = dict(zip(self._indices, self._objective.gradients(before, batch, self._indices, scale)[1]))
+        computed = self._chain.computed(before._replace(weights=after), batch)
+        first = [self._chain.links_within(stage.earlier) for stage in self._stages]
+        mixing = set().union(*(stage.earlier & self._chain.read_from(number) for stage, number in zip(self._stages, first)))
+        groups = [list(group) for _, group in itertools.groupby(self._stages, key=lambda stage: self._chain.links_of(stage.kernels))]
+        first, earlier = tf.constant(first), tf.constant([[index in stage.earlier for index in range(len(after))] for stage in self._stages])
+        moved = tf.stack([tf.reduce_any(one != other) for one, other in zip(before.weights, after)])
+        shifted = tf.where(tf.reduce_any(earlier & moved, 1))
 
-        def at(weights):
-            return dict(zip(self._indices, self.function(before._replace(weights=weights), batch, scale)))
+        def row(number):
+            number = tf.cast(number[0], tf.int32)
+            weights = [tf.where(earlier[number, index], after[index], one) if index in mixing else one for index, one in enumerate(before.weights)]
+            completed = self._chain.passed(computed, first[number], before._replace(weights=weights), batch, scale)
 
-        unmixed, rows = at(before.weights), []
-        for stage in self._stages:
-            mixed = at(_mixed(stage, after, before.weights)) if stage.earlier else unmixed
-            rows.append(_compared(*([gradients[index] for index in stage.kernels] for gradients in (unmixed, mixed))))
-        return tf.stack(rows)
+            def of_group(group):
+                kernels = [index for stage in group for index in stage.kernels]
+                mixed = dict(zip(kernels, self._chain.gradients(completed, kernels, scale)))
+                results = [_compared(*([each[index] for index in stage.kernels] for each in (unmixed, mixed))) for stage in group]
+                return tf.stack(results)[number - self._stages.index(group[0])]
 
-    def _all_gradients(self, snapshot, batch, scale):
-        return self._objective.gradients(snapshot, batch, self._indices, scale)[1]
+            nothing, results = tf.zeros(4, tf.float64), []
+            for group in groups:
+                begin = self._stages.index(group[0])
+                within = (number >= begin) & (number < begin + len(group))
+                results.append(tf.cond(within, functools.partial(of_group, group), lambda: nothing))
+            return tf.add_n(results)
+
+        unshifted = tf.stack([_compared(gradients, gradients) for gradients in ([unmixed[index] for index in stage.kernels] for stage in self._stages)])
+        rows = tf.map_fn(row, shifted, parallel_iterations=1, fn_output_signature=tf.TensorSpec((4,), tf.float64))
+        return tf.tensor_scatter_nd_update(unshifted, shifted, rows)
 
 
 def _mixed(stage, after, before):

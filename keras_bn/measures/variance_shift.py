@@ -127,7 +127,8 @@ class Measure:
 
     def of_batch(self, x, index: int = 0):
         """For each layer the moments of its inputs on one batch, the mean of `Call.spread` or None, and the moments in training. index: of the batch."""
-        return self.function(evaluation.snapshot(self._model()), evaluation.tensors(x), tf.constant(index, tf.int64))
+        with evaluation.without_graph_optimiser():
+            return self.function(evaluation.snapshot(self._model()), evaluation.tensors(x), tf.constant(index, tf.int64))
 
     def _moments_of_batch(self, snapshot, x, index):
         model = self._model()
@@ -179,6 +180,8 @@ class Measure:
 
 def _pooled(parts):
     """The moments of several parts together."""
+    if len(parts) == 1:
+        return functional.Moments(tf.broadcast_to(parts[0].count, tf.shape(parts[0].mean)), *parts[0][1:])
     return functional.merge_moments(_stacked(parts))
 
 
