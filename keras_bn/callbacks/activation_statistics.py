@@ -1,8 +1,9 @@
 """`ActivationStatistics`: the measure of that name at training steps."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
+import tensorflow as tf
 
 from keras_bn.callbacks import instrument
 from keras_bn.callbacks.update_instrument import UpdateInstrument
@@ -11,20 +12,22 @@ from keras_bn.inspection.objective import Objective
 from keras_bn.inspection.prepared import prepared
 from keras_bn.inspection.update import Update
 from keras_bn.measures import activations
+from keras_bn.measures.conclusions.activations import conclusion
 
 
 class ActivationStatistics(UpdateInstrument):
     """Logs `measures.activation_statistics` of the same batch over and over, and what one update changes of it.
 
-    Tags, for each batch normalisation layer, such as `activation_statistics/input_mean/02_batch_normalization`: `input_mean`, `input_stddev`, `input_p15`,
-    `input_p50`, `input_p85` and the same of `output_`, over all channels; `saturated` or `dead` of the activation behind it; `mean_change`, `variance_change`:
-    of the inputs by the update of this step, as the mean over the channels of the absolute difference; `gradient_norm` and `gradient_ratio` where there are
-    targets. A histogram of the inputs: `activation_statistics/inputs/02_batch_normalization`. The step is the number of updates before.
+    Tags, for each batch normalisation layer, such as `activation_statistics/input_mean/02_batch_normalization`: `input_mean`, `input_stddev` over all channels;
+    `saturated` or `dead` of the activation behind it; `mean_change`, `variance_change`: of the inputs by the update of this step, as the mean over the channels
+    of the absolute difference; `gradient_ratio` where there are targets. By choice also `gradient_norm`, `input_p15`, `input_p50`, `input_p85`, and the same of
+    `output_`. A histogram of the inputs: `activation_statistics/inputs/02_batch_normalization`. The step is the number of updates before.
 
     Args:
         data: x, or (x, y) or (x, y, sample_weight): a batch.
-        log_dir, strict, loss, net, optimizer: as of `InternalCovariateShift`. With `loss`, data are what that takes.
+        log_dir, strict, loss, net, optimizer, report: as of `InternalCovariateShift`. With `loss`, data are what that takes.
         every: as of `InternalCovariateShift`.
+        quantities: the names of those to keep; None: the seven above that are not by choice.
 
     Attributes:
         history: one dict a measurement: "step", and one float a tag; None where it is not finite.
@@ -54,8 +57,15 @@ class ActivationStatistics(UpdateInstrument):
         loss: Callable | None = None,
         net: keras.Model | None = None,
         optimizer: keras.Optimizer | None = None,
+        report: bool = False,
+        quantities: Sequence[str] | None = None,
     ):
-        super().__init__(log_dir, every, strict, loss, net, optimizer)
+        super().__init__(log_dir, every, strict, loss, net, optimizer, report)
+        names = [row.name for row in activations.QUANTITIES]
+        kept = activations.USUAL if quantities is None else quantities
+        if isinstance(kept, str) or not set(kept) <= set(names) or not kept:
+            raise ValueError(f"`quantities` is {quantities!r}; expected some of {', '.join(names)}: give a list of names, or None for the usual ones.")
+        self.quantities = tuple(row for row in activations.QUANTITIES if row.name in kept)
         self.data = data
 
     def _cost(self):
@@ -77,7 +87,10 @@ class ActivationStatistics(UpdateInstrument):
         after = measure.inputs_after(update.before._replace(weights=update.after), batch)
         rows = [(now.layer, now.scalars | activations.changes(now.inputs, *later)) for now, later in zip(before, after)]
         histograms = {f"inputs/{now.layer}": now.inputs.sample for now in before}
-        return instrument.by_layer(rows, measure.layer_names)._replace(histograms=histograms)
+        return instrument.by_layer(self.quantities, rows, measure.layer_names)._replace(histograms=histograms)
 
     def _has_gradients(self, batch):
         return batch.y is not None or self.loss is not None
+
+    def _conclusion(self, records):
+        return conclusion(records, tf.nest.flatten(evaluation.batch_of(self.data).x)[0].shape[0])

@@ -26,8 +26,8 @@ class Instrument(keras.callbacks.Callback):
     """A callback that measures.
 
     Subclasses have `name` and `quantities`, the measure's name and table, and implement `_refuse()`, which raises a ValueError for a net that cannot be
-    measured, `_prepare()`, which evaluates once what can be evaluated before the training, and `_watching(batch)`, a context that holds the training on one
-    batch. They call `_record` when something is due.
+    measured, `_prepare()`, which evaluates once what can be evaluated before the training, `_watching(batch)`, a context that holds the training on one batch,
+    and `_conclusion(records)`, which says what records mean. They call `_record` when something is due.
 
     Args:
         log_dir: TensorBoard's run to write into, or None.
@@ -35,6 +35,7 @@ class Instrument(keras.callbacks.Callback):
         strict: whether a measurement that fails ends the training, instead of being recorded and warned of, once.
         net: the one to measure, where it is a part of the model that trains; None: that model.
         optimizer: whose updates are the steps; None: the one that the model was compiled with, or batches where that updates nothing.
+        report: whether to print `summary()` at the end of the training.
 
     Attributes:
         net: the one that is measured, once a training has begun.
@@ -43,12 +44,12 @@ class Instrument(keras.callbacks.Callback):
     name: str
     quantities: tuple[quantities.Quantity, ...]
 
-    def __init__(self, log_dir, every, strict, net, optimizer):
+    def __init__(self, log_dir, every, strict, net, optimizer, report):
         super().__init__()
         schedule.refuse(every)
         self.every = every
         self.history = []
-        self.strict = strict
+        self.strict, self.report = strict, report
         self.net = net
         self._net_given, self._optimizer_given = net, optimizer
         self._fitted, self._has_begun = None, False
@@ -92,6 +93,18 @@ class Instrument(keras.callbacks.Callback):
             self._begin_by_hand(model, x)
         return self._watching(lambda: Batch(*train_batch.whole((x, y, sample_weight), model.distribute_strategy)))
 
+    def summary(self) -> str:
+        """What the measurements of this training say, in three lines: what is worst, or that nothing is amiss; what that means; what to do about it.
+
+        What counts as a difference is more than the measurement's own error, or than rounding. A net whose loss has not fallen is said to have learned nothing.
+        """
+        records = self._measured()
+        if not records:
+            failed = next((record["error"] for record in reversed(self.history) if "error" in record), None)
+            why = f"no step of this training was due by every={self.every!r}" if failed is None else f"all measurements failed, the last with {failed}"
+            return f"{type(self).__name__} has measured nothing.\nThere is nothing to conclude: {why}.\nMeasure more often, such as by every=1."
+        return str(self._conclusion(records))
+
     def on_train_begin(self, logs=None):
         train_batch.release(self.model)
         self._begin_training(self.model, self.model if self._net_given is None else self._net_given)
@@ -112,6 +125,9 @@ class Instrument(keras.callbacks.Callback):
         if self._fitted is not None:
             _measuring[self._fitted].discard(self)
         self._draw()
+        if self.report:
+            with self._surviving("conclude", self._clock.updates()):
+                print(f"\n{self.summary()}", flush=True)
         self._log, self._has_begun = None, False
 
     def _begin_by_hand(self, model, x):
@@ -204,7 +220,9 @@ class Instrument(keras.callbacks.Callback):
         elif self._log is not None:
             with self._surviving("write", step):
                 histograms = {f"{self.name}/{tag}": values for tag, values in measured.histograms.items()}
-                self._log.write(step, summaries.Measured(scalars, {f"{self.name}/{tag}": text for tag, text in measured.descriptions.items()}, histograms))
+                descriptions = {f"{self.name}/{tag}": text for tag, text in measured.descriptions.items()}
+                worst, worst_descriptions = quantities.worst(self.name, self.quantities, scalars)
+                self._log.write(step, summaries.Measured(worst | scalars, worst_descriptions | descriptions, histograms))
             number = len(self.history)
             if number & (number - 1) == 0:  # After 1, 2, 4, 8, ... measurements, so that pictures cost less and less; TensorBoard keeps ten.
                 self._draw()
@@ -212,12 +230,23 @@ class Instrument(keras.callbacks.Callback):
     def _announced_if_slow(self):
         return announced_if_slow(f"{type(self).__name__} prepares its measurements of {self.net.name}, which happens once.")
 
+    def _measured(self):
+        """The records of this training that are no errors."""
+        return [record for record in self.history[self._of_this_training :] if "error" not in record]
+
+    def _conclusion(self, records):
+        raise NotImplementedError
+
     def _draw(self):
-        records = [record for record in self.history[self._of_this_training :] if "error" not in record]
+        records = self._measured()
         if self._log is not None and records:
-            quantity = quantities.pictured(self.quantities)
             with self._surviving("draw", records[-1]["step"]):
-                self._log.draw(f"{self.name}/{quantity.name}", records, quantity.name, **quantity.colours._asdict())
+                for quantity in quantities.pictured(self.quantities):
+                    self._log.draw(f"{self.name}/{quantity.name}", [self._to_draw(record) for record in records], quantity.name, **quantity.colours._asdict())
+
+    def _to_draw(self, record):
+        """A record without the numbers that say nothing; their fields are grey."""
+        return record
 
     @contextlib.contextmanager
     def _surviving(self, purpose, step):
@@ -237,15 +266,19 @@ class Instrument(keras.callbacks.Callback):
                 )
 
 
-def by_layer(rows: Iterable[tuple[str, dict[str, float | None]]], layer_names: dict[str, str]) -> summaries.Measured:
+def by_layer(
+    table: Iterable[quantities.Quantity], rows: Iterable[tuple[str, dict[str, float | None]]], layer_names: dict[str, str]
+) -> summaries.Measured:
     """Scalars with tags such as ratio/02_batch_normalization.
 
     Args:
+        table: the quantities that are kept.
         rows: for each layer its name in tags, and its quantities; those that are None are left out.
-        layer_names: dict, name in tags to the layer's own name, which becomes the description.
+        layer_names: dict, name in tags to the layer's own name, which the description holds.
     """
-    scalars = {(quantity, layer): value for layer, values in rows for quantity, value in values.items() if value is not None}
-    descriptions = {"/".join(tag): layer_names[tag[1]] for tag in scalars}
+    described = {quantity.name: quantity for quantity in table}
+    scalars = {(name, layer): value for layer, values in rows for name, value in values.items() if value is not None and name in described}
+    descriptions = {"/".join(tag): described[tag[0]].description(layer_names[tag[1]]) for tag in scalars}
     return summaries.Measured({"/".join(tag): value for tag, value in scalars.items()}, descriptions, {})
 
 

@@ -4,13 +4,17 @@ from collections.abc import Callable, Iterable
 
 import keras
 
+from keras_bn import keras_internals
 from keras_bn.callbacks import instrument
+from keras_bn.callbacks.clock import learning_rate
 from keras_bn.callbacks.update_instrument import UpdateInstrument
 from keras_bn.inspection import evaluation, layer_order
 from keras_bn.inspection.objective import Objective
 from keras_bn.inspection.prepared import prepared
 from keras_bn.inspection.update import Update
 from keras_bn.measures import covariate_shift
+from keras_bn.measures.conclusions.covariate_shift import conclusion, unmoved
+from keras_bn.measures.quantities import pictured
 
 TRAIN = "train"
 
@@ -19,15 +23,15 @@ class InternalCovariateShift(UpdateInstrument):
     """Logs `measures.internal_covariate_shift`: how the gradient of each layer changes by the update of the layers before it.
 
     It measures the step's own batch and the update that the optimizer makes of it, as the definition says. Tags, for each layer with a trainable kernel:
-    `internal_covariate_shift/l2/03_conv2d`, `.../relative/03_conv2d`, `.../cosine/03_conv2d`. The step is the number of updates before. A frozen layer has no
+    `internal_covariate_shift/l2/03_conv2d`, `.../relative/...`, `.../cosine/...`, `.../update_size/...`; and `internal_covariate_shift/loss`. The step is the number of updates before. A frozen layer has no
     number until it is trainable; the other layers keep their names.
 
     With gradient accumulation it measures the last batch that went into the update. With several steps an execution, an execution in which a step is due runs
     step by step. Under a `tf.distribute` strategy the batch, and so its statistics, are those of all replicas together. Dropout masks are those of the step;
     a step that is compiled by XLA or computed by replicas draws others.
 
-    A measurement takes one pass from each layer on, so its time and its graph grow with the square of the depth. For a net deeper than some 25 layers with a
-    kernel, one gradient is traced instead, and computed once for each layer: the time of one train step each. Choose `layers`, or measure more rarely.
+    A measurement takes one pass from each layer on, a third of a train step a layer or somewhat more. Where a net of more than some 25 layers with a kernel is
+    subclassed, or has a `loss` of its own, it takes the time of a whole train step for each: choose `layers`, or measure more rarely.
 
     Args:
         log_dir: TensorBoard's run to write into, or None: numbers are kept in `history` only. Instruments may share one, with Keras's own
@@ -41,6 +45,7 @@ class InternalCovariateShift(UpdateInstrument):
         loss: as of the measure: what a `train_step` or a loop of one's own minimises; None: the compiled loss.
         net: the net to measure, where it is one of several in the model that `fit` trains; None: that model.
         optimizer: whose updates are the steps; None: the one that the model was compiled with, or batches where that updates nothing.
+        report: whether to print `summary()` at the end of the training.
 
     Attributes:
         history: one dict a measurement: "step", and one float a tag; None where it is not finite.
@@ -71,8 +76,9 @@ class InternalCovariateShift(UpdateInstrument):
         loss: Callable | None = None,
         net: keras.Model | None = None,
         optimizer: keras.Optimizer | None = None,
+        report: bool = False,
     ):
-        super().__init__(log_dir, every, strict, loss, net, optimizer)
+        super().__init__(log_dir, every, strict, loss, net, optimizer, report)
         if isinstance(layers, str):
             raise ValueError(f"`layers` is {layers!r}; expected names in a list, or numbers, or a function of a layer: give [{layers!r}].")
         if (isinstance(batch, str) and batch != TRAIN) or (not isinstance(batch, str) and not (isinstance(batch, tuple) and len(batch) in (2, 3))):
@@ -85,7 +91,8 @@ class InternalCovariateShift(UpdateInstrument):
         self._layers_measured = layer_order.refuse(self.net, self.layers)
 
     def _cost(self):
-        return 1 + self._layers_measured / 3  # The pass of a layer begins and ends there: half of a step forward and half of one with its gradients.
+        # The pass of a layer begins and ends there, where it can: half of a step forward and half of one back, without the gradients to weights.
+        return 1 + self._layers_measured * (0.4 if self.loss is None and keras_internals.functional_graph(self.net) else 1)
 
     def _prepare(self):
         if not isinstance(self.batch, str):
@@ -98,5 +105,12 @@ class InternalCovariateShift(UpdateInstrument):
         if not isinstance(self.batch, str):
             update = update._replace(batch=evaluation.batch_of(self.batch))
         measure = covariate_shift.measure_of(self.net, update.batch, self.layers, self.loss)
-        shifts = measure(update, self._scale())
-        return instrument.by_layer(((shift.layer, {row.name: getattr(shift, row.name) for row in self.quantities}) for shift in shifts), measure.layer_names)
+        loss, shifts = measure.with_loss(update, self._scale())
+        measured = instrument.by_layer(self.quantities, ((shift.layer, shift._asdict()) for shift in shifts), measure.layer_names)
+        return measured._replace(scalars=measured.scalars | {"loss": loss})
+
+    def _to_draw(self, record):
+        return record | {f"{self.name}/{quantity.name}/{layer}": None for layer in unmoved(record) for quantity in pictured(self.quantities)}
+
+    def _conclusion(self, records):
+        return conclusion(records, learning_rate(self._clock.optimizer))

@@ -11,6 +11,7 @@ from keras_bn.callbacks.clock import innermost, learning_rate
 from keras_bn.callbacks.update_instrument import UpdateInstrument
 from keras_bn.inspection.prepared import prepared
 from keras_bn.inspection.update import Update
+from keras_bn.measures.conclusions.loss_landscape import conclusion
 from keras_bn.measures.loss_landscape import NAME, QUANTITIES, Measure, checked
 
 MULTIPLES = (0.5, 1.0, 2.0, 4.0)  # Of the learning rate: Santurkar et al. 2018, sec. 3.2, for its VGG.
@@ -24,7 +25,7 @@ class LossLandscape(UpdateInstrument):
     `.../smoothness/02_1lr` for each step size: the second, once the learning rate (`02_0.1` where step sizes are given).
 
     Args:
-        log_dir, strict, loss, net, optimizer: as of `InternalCovariateShift`; and so are its batches, updates and dropout masks.
+        log_dir, strict, loss, net, optimizer, report: as of `InternalCovariateShift`; and so are its batches, updates and dropout masks.
         every: as of `InternalCovariateShift`.
         step_sizes: positive; or None: 0.5, 1, 2 and 4 times the learning rate of the step. Optimizers other than plain SGD do not step along the gradient, and
             their learning rate says little about the size of a step: give step sizes. At a learning rate of 0 the quantities that are divided by it are not
@@ -58,8 +59,9 @@ class LossLandscape(UpdateInstrument):
         loss: Callable | None = None,
         net: keras.Model | None = None,
         optimizer: keras.Optimizer | None = None,
+        report: bool = False,
     ):
-        super().__init__(log_dir, every, strict, loss, net, optimizer)
+        super().__init__(log_dir, every, strict, loss, net, optimizer, report)
         self.step_sizes = None if step_sizes is None else checked(step_sizes)
 
     def _cost(self):
@@ -94,3 +96,6 @@ class LossLandscape(UpdateInstrument):
         tags = [f"smoothness/{number:02d}_{name}" for number, name in enumerate(names, 1)]
         descriptions = {tag: f"step size {size:g}" for tag, size in zip(tags, sizes)}
         return summaries.Measured(landscape.scalars | dict(zip(tags, landscape.smoothness)), descriptions, {})
+
+    def _conclusion(self, records):
+        return conclusion(records)

@@ -18,13 +18,13 @@ class UpdateInstrument(instrument.Instrument):
     """Subclasses implement `_measure(update)`, which returns `summaries.Measured`.
 
     Args:
-        log_dir, strict, net, optimizer: as of `Instrument`.
+        log_dir, strict, net, optimizer, report: as of `Instrument`.
         every: as of `schedule.Schedule`; "epoch": at the first update of each.
         loss: function of (net, x, y, sample_weight) that returns a scalar tensor, or None for the compiled loss.
     """
 
-    def __init__(self, log_dir, every, strict, loss, net, optimizer):
-        super().__init__(log_dir, every, strict, net, optimizer)
+    def __init__(self, log_dir, every, strict, loss, net, optimizer, report):
+        super().__init__(log_dir, every, strict, net, optimizer, report)
         self.loss = loss
 
     def on_train_begin(self, logs=None):

@@ -8,6 +8,7 @@ import keras
 from keras_bn.callbacks import instrument, schedule
 from keras_bn.inspection import batches, normalization_layers
 from keras_bn.inspection.prepared import prepared
+from keras_bn.measures.conclusions.variance_shift import conclusion
 from keras_bn.measures.variance_shift import NAME, QUANTITIES, Measure
 
 
@@ -20,7 +21,7 @@ class VarianceShift(instrument.Instrument):
     Args:
         data: as of the measure. It is read at each measurement: a generator would be used up, and a dataset must end. It must not share a random state with the
             data of `fit`, such as one dataset that `fit` shuffles: reading it would change the batches of `fit`; build one for each.
-        log_dir, strict, net, optimizer: as of `InternalCovariateShift`.
+        log_dir, strict, net, optimizer, report: as of `InternalCovariateShift`.
         every: a number of optimizer steps, "epoch" (after each), or a function that takes a step and returns whether it is due; None: as of
             `InternalCovariateShift`, and at the end. It measures after the update that reaches the step.
 
@@ -52,8 +53,9 @@ class VarianceShift(instrument.Instrument):
         strict: bool = False,
         net: keras.Model | None = None,
         optimizer: keras.Optimizer | None = None,
+        report: bool = False,
     ):
-        super().__init__(log_dir, every, strict, net, optimizer)
+        super().__init__(log_dir, every, strict, net, optimizer, report)
         if isinstance(data, Iterator):
             raise ValueError(f"`data` of VarianceShift is a {type(data).__name__}, used up once it is read; expected what can be read again: a dataset.")
         batches.refuse(data)
@@ -116,5 +118,9 @@ class VarianceShift(instrument.Instrument):
 
     def _measure(self):
         measure = prepared(Measure, self.net)
-        rows = [(shift.layer, {row.name: getattr(shift, row.name) for row in self.quantities}) for shift in measure(batches.inputs(self.data))]
-        return instrument.by_layer(rows, measure.layer_names)
+        rows = [(shift.layer, shift._asdict()) for shift in measure(batches.inputs(self.data))]
+        return instrument.by_layer(self.quantities, rows, measure.layer_names)
+
+    def _conclusion(self, records):
+        measure, layers = prepared(Measure, self.net), {name: layer for layer, name in normalization_layers.names(self.net).items()}
+        return conclusion(records, {name: layer.momentum for name, layer in layers.items()}, measure.dropouts)

@@ -28,11 +28,13 @@ QUANTITIES = (
     *(Quantity(f"output_p{percent}", "activation", "", None) for percent in PERCENTILES),
     Quantity("mean_change", "activation", "the update does not reach this layer", "change of the inputs' means by one update"),
     Quantity("variance_change", "activation²", "the update does not reach this layer", "change of the inputs' variances by one update"),
-    Quantity("saturated", "1", "no value is saturated", _NONLINEARITY),
-    Quantity("dead", "1", "no channel is dead", _NONLINEARITY),
+    Quantity("saturated", "1", "no value is saturated", _NONLINEARITY, worst=True),
+    Quantity("dead", "1", "no channel is dead", _NONLINEARITY, worst=True),
     Quantity("gradient_norm", "loss / activation", "nothing is learned in front of this layer", None),
     Quantity("gradient_ratio", "1", "", "gradient norm, squared, by that of the next layer"),
 )
+# What the callback keeps unless it is told otherwise.
+USUAL = ("input_mean", "input_stddev", "mean_change", "variance_change", "saturated", "dead", "gradient_ratio")
 SAMPLE = 2**16  # Percentiles are of all values up to so many, else of about so many.
 SATURATED = 0.01  # A sigmoid is saturated within this part of its range from either end.
 _RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}

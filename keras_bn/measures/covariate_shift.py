@@ -24,8 +24,10 @@ from keras_bn.measures.quantities import Colours, Quantity
 NAME = "internal_covariate_shift"
 QUANTITIES = (
     Quantity("l2", "loss / weight", "the update of the layers before changes nothing for this one", "||G - G'||"),
-    Quantity("relative", "1", "as of l2", "||G - G'|| / ||G||"),
+    Quantity("relative", "1", "the update of the layers before changes nothing for this one", "||G - G'|| / ||G||", colours=Colours(logarithmic=True), worst=True),
     Quantity("cosine", "1", "G and G' have nothing to do with each other", "cosine of G and G'", colours=Colours(lowest=-1, highest=1)),
+    Quantity("update_size", "1", "the layer does not move", "size of each layer's update by that of its kernel"),
+    Quantity("loss", "loss", "", None, by_layer=False),
 )
 
 # The sum, over the layers, of the number of weights from that layer on. The graph of all passes grows with it, so with the square of the depth: VGG-16 with
@@ -34,12 +36,17 @@ LARGEST = 1000
 
 
 class CovariateShift(NamedTuple):
-    """Of one layer. layer: its number and kind, such as 03_conv2d; l2: ||G - G'||; relative: l2 / ||G||; cosine: <G, G'> / (||G|| ||G'||)."""
+    """Of one layer.
+
+    layer: its number and kind, such as 03_conv2d; l2: ||G - G'||; relative: l2 / ||G||; cosine: <G, G'> / (||G|| ||G'||).
+    update_size: norm of the update of its kernel by that of the kernel. Where it is about 0 the others say nothing of layers behind.
+    """
 
     layer: str
     l2: float
     relative: float
     cosine: float
+    update_size: float
 
 
 def internal_covariate_shift(
@@ -57,6 +64,7 @@ def internal_covariate_shift(
         G[i]  = gradient of the loss to the kernel of layer i, all weights being `before`
         G'[i] = the same, the weights of all layers before i being `after`, those of i and of all later ones `before`
         l2 = ||G[i] - G'[i]||      relative = l2 / ||G[i]||      cosine = <G[i], G'[i]> / (||G[i]|| ||G'[i]||)
+        update_size = ||after[i] - before[i]|| / ||before[i]||
 
     With batch statistics, the same dropout masks in both, and regularisers as in training. gamma, beta and a bias move with the layer with a kernel that they
     follow. Weights in front of the first kernel count as before every layer; without such weights the first layer's shift is exactly 0. Frozen layers are left
@@ -134,16 +142,21 @@ class Measure:
 
     def __call__(self, update: Update, scale=1.0) -> list[CovariateShift]:
         """One result for each stage; scale: as of `Objective.gradients`."""
+        return self.with_loss(update, scale)[1]
+
+    def with_loss(self, update: Update, scale=1.0) -> tuple[float, list[CovariateShift]]:
+        """The loss before the update, and the same."""
         with evaluation.without_graph_optimiser():
-            rows = self.function(update.before, update.after, update.batch, tf.convert_to_tensor(scale, tf.float32)).numpy()
+            results = self.function(update.before, update.after, update.batch, tf.convert_to_tensor(scale, tf.float32))
+        loss, rows, sizes = (result.numpy() for result in results)
         with np.errstate(divide="ignore", invalid="ignore"):
-            return [
-                CovariateShift(stage.name, float(l2), float(l2 / np.sqrt(before)), float(product / np.sqrt(before * mixed)))
-                for stage, (l2, before, mixed, product) in zip(self._stages, rows)
+            return float(loss), [
+                CovariateShift(stage.name, float(l2), float(l2 / np.sqrt(before)), float(product / np.sqrt(before * mixed)), float(np.sqrt(size)))
+                for stage, (l2, before, mixed, product), size in zip(self._stages, rows, sizes)
             ]
 
     def _all_layers(self, before, after, batch, scale):
-        """(layers, 4): the rows of `_compared`. Layers that G' computes with the weights `after` are computed once, and taken from a record in each pass.
+        """The loss, the rows of `_compared`, (layers, 4), and `_update_sizes`. Layers that G' computes with the weights `after` are computed once, and taken from a record in each pass.
 
         Not so for a loss that is a function: it may differentiate by its inputs, which a record is not connected to.
 
@@ -156,8 +169,8 @@ class Measure:
                 # Watched by a tape, layers compute as they do in the passes that reuse their outputs, to the bit.
                 tape.watch([after[index] for index in self._indices])
                 evaluation.outputs(model, before._replace(weights=after), batch.x, training=True)
-        unmixed = dict(zip(self._indices, self._objective.gradients(before, batch, self._indices, scale)[1]))
-        rows = []
+        loss, gradients = self._objective.gradients(before, batch, self._indices, scale)
+        unmixed, rows = dict(zip(self._indices, gradients)), []
         for stage in self._stages:
             at_before = at_mixed = [unmixed[index] for index in stage.kernels]
             if stage.earlier:
@@ -167,11 +180,12 @@ class Measure:
                 with calls.replaying(before=first) if self._records else contextlib.nullcontext():
                     at_mixed = self._objective.gradients(before._replace(weights=weights), batch, stage.kernels, scale)[1]
             rows.append(_compared(at_before, at_mixed))
-        return tf.stack(rows)
+        return loss, tf.stack(rows), self._update_sizes(before.weights, after)
 
     def _by_chain(self, before, after, batch, scale):
-        """The same rows, of one layer after the other: its pass begins with the first link that reads a weight that is not moved."""
-        unmixed = dict(zip(self._indices, self._objective.gradients(before, batch, self._indices, scale)[1]))
+        """The same, of one layer after the other: its pass begins with the first link that reads a weight that is not moved."""
+        loss, gradients = self._objective.gradients(before, batch, self._indices, scale)
+        unmixed = dict(zip(self._indices, gradients))
         computed = self._chain.computed(before._replace(weights=after), batch)
         first = [self._chain.links_within(stage.earlier) for stage in self._stages]
         mixing = set().union(*(stage.earlier & self._chain.read_from(number) for stage, number in zip(self._stages, first)))
@@ -200,7 +214,16 @@ class Measure:
 
         unshifted = tf.stack([_compared(gradients, gradients) for gradients in ([unmixed[index] for index in stage.kernels] for stage in self._stages)])
         rows = tf.map_fn(row, shifted, parallel_iterations=1, fn_output_signature=tf.TensorSpec((4,), tf.float64))
-        return tf.tensor_scatter_nd_update(unshifted, shifted, rows)
+        return loss, tf.tensor_scatter_nd_update(unshifted, shifted, rows), self._update_sizes(before.weights, after)
+
+    def _update_sizes(self, before, after):
+        """(layers,): the squares of ||after - before|| / ||before|| of the kernels of each."""
+
+        def square(values):
+            return tf.add_n([tf.reduce_sum(tf.square(tf.cast(value, tf.float64))) for value in values])
+
+        pairs = [[(tf.cast(before[index], tf.float64), tf.cast(after[index], tf.float64)) for index in stage.kernels] for stage in self._stages]
+        return tf.stack([square([later - now for now, later in each]) / square([now for now, _ in each]) for each in pairs])
 
 
 def _mixed(stage, after, before):

@@ -1,5 +1,6 @@
 """`Quantity`: what each measure's table says of its numbers; callbacks, charts and docs read these tables."""
 
+import math
 from typing import NamedTuple
 
 
@@ -20,7 +21,8 @@ class Quantity(NamedTuple):
     chart: title of its chart on TensorBoard's Custom Scalars page; None where it has no chart there.
     by_layer: whether there is one number a layer (or a step size).
     band: "value", "lower" or "upper" where the chart shows a line in a band, and this is one of the three; None where the chart shows lines.
-    colours: of the measure's picture, which shows this quantity; None for all other quantities.
+    colours: of the picture of this quantity; None where it has none.
+    worst: whether its largest value over all layers is in the summary that TensorBoard shows first.
     """
 
     name: str
@@ -30,8 +32,39 @@ class Quantity(NamedTuple):
     by_layer: bool = True
     band: str | None = None
     colours: Colours | None = None
+    worst: bool = False
+
+    def description(self, layer: str | None = None) -> str:
+        """For the chart of one tag. layer: its own name."""
+        what = self.chart or self.name.replace("_", " ")
+        meaning = f" {self.zero if self.zero.startswith('1:') else f'0: {self.zero}'}." if self.zero else ""
+        return f"{what}, in {self.unit}.{meaning}" + (f" Layer: {layer}." if layer else "")
 
 
-def pictured(table: tuple[Quantity, ...]) -> Quantity:
-    """The quantity that the measure's picture shows."""
-    return next(quantity for quantity in table if quantity.colours is not None)
+def pictured(table: tuple[Quantity, ...]) -> list[Quantity]:
+    """The quantities that pictures show."""
+    return [quantity for quantity in table if quantity.colours is not None]
+
+
+SUMMARY = "0_summary"  # Sorted before all measures' tags.
+
+
+def worst(measure: str, table: tuple[Quantity, ...], scalars: dict[str, float]) -> tuple[dict[str, float], dict[str, str]]:
+    """Of the quantities that belong into the summary the largest value over all layers, and that layer's number: scalars and descriptions, by tag.
+
+    Args:
+        scalars: of one measurement, by tags such as measure/quantity/02_layer.
+    """
+    values, descriptions = {}, {}
+    for quantity in table:
+        tag, name = f"{measure}/{quantity.name}", f"{SUMMARY}/{measure}_{quantity.name}"
+        candidates = {each: value for each, value in scalars.items() if each == tag or each.startswith(f"{tag}/") and math.isfinite(value)}
+        if not quantity.worst or not candidates:
+            continue
+        largest = max(candidates, key=candidates.get)
+        values[name], descriptions[name] = candidates[largest], quantity.description()
+        if quantity.by_layer:
+            descriptions[name] = f"The largest over all layers. {quantity.description()}"
+            values[f"{name}_layer"] = int(largest.removeprefix(f"{tag}/").split("_")[0])
+            descriptions[f"{name}_layer"] = f"The number of the layer with the largest {quantity.name}, as its tags have it."
+    return values, descriptions

@@ -17,10 +17,11 @@ from keras_bn.measures.quantities import Colours, Quantity
 
 NAME = "variance_shift"
 QUANTITIES = (
-    Quantity("ratio", "1", "1: no shift", "variance in inference / moving variance, or its inverse", colours=Colours(logarithmic=True, lowest=1)),
+    Quantity("ratio", "1", "1: no shift", "variance in inference / moving variance, or its inverse", colours=Colours(logarithmic=True, lowest=1), worst=True),
     Quantity("mean_shift", "standard deviations", "no shift", "distance of the means in standard deviations"),
     Quantity("lag", "1", "1: the moving statistics are up to date", "lag: variance in training / moving variance"),
     Quantity("mode", "1", "1: training and inference agree", "mode: variance in inference / variance in training"),
+    Quantity("error", "1", "these data leave no doubt", None),
     Quantity("predicted_ratio", "1", "1: no shift", "variance in inference / variance in training with dropout, predicted"),
 )
 
@@ -37,6 +38,8 @@ class VarianceShift(NamedTuple):
     lag: mean over the channels of `training_variance` / that of `moving_variance`: below 1 the moving variance is too large, above 1 too small.
     mode: mean over the channels of the batches' variances in inference / that of `training_variance`: below 1 the inputs vary less in inference than in
         training, as behind Dropout.
+    error: standard error of `lag` and of `mode`, relative, at most: s * sqrt(2 / B + (1 - momentum) / (1 + momentum)), s the relative scatter of the variance in
+        training between the B batches of the data, for one batch of N examples sqrt(2 / N). The second part is the scatter of the moving variance.
     predicted_variance: where a Dropout stands in front of the layer, right there or behind one linear layer, the variance of the layer's inputs in training
         by the closed form; else None.
     predicted_ratio: max(r, 1 / r), r = mean of `variance` / mean of `predicted_variance`; else None.
@@ -52,6 +55,7 @@ class VarianceShift(NamedTuple):
     training_variance: np.ndarray
     lag: float
     mode: float
+    error: float
     predicted_variance: np.ndarray | None
     predicted_ratio: float | None
 
@@ -117,8 +121,14 @@ class Measure:
         self._names = {name: weakref.ref(layer) for layer, name in normalization_layers.names(model).items()}
         self.layer_names = {name: layer().name for name, layer in self._names.items()}
         self._called, self._noise = [], {}  # Filled when traced: names of the layers that a call of the model uses, and of some `Call.noise`, weakly.
+        self._examples = 0  # In the last batch.
         self._moments = channel_moments()
         self.function = evaluation.traced(self._moments_of_batch)
+
+    @property
+    def dropouts(self) -> dict[str, str]:
+        """A result's `layer` to the name of the Dropout in front of it, as `VarianceShift.predicted_variance`; once it has measured."""
+        return {name: noise().name for name, noise in self._noise.items()}
 
     def __call__(self, inputs: Iterable) -> list[VarianceShift]:
         """inputs: batches of what the model takes as `x`."""
@@ -127,8 +137,10 @@ class Measure:
 
     def of_batch(self, x, index: int = 0):
         """For each layer the moments of its inputs on one batch, the mean of `Call.spread` or None, and the moments in training. index: of the batch."""
+        x = evaluation.tensors(x)
+        self._examples = tf.nest.flatten(x)[0].shape[0]
         with evaluation.without_graph_optimiser():
-            return self.function(evaluation.snapshot(self._model()), evaluation.tensors(x), tf.constant(index, tf.int64))
+            return self.function(evaluation.snapshot(self._model()), x, tf.constant(index, tf.int64))
 
     def _moments_of_batch(self, snapshot, x, index):
         model = self._model()
@@ -173,6 +185,7 @@ class Measure:
             training_variance=training_variance,
             lag=_ratio(training_variance, moving_variance),
             mode=_ratio(within_batches, training_variance),
+            error=_standard_error([part.variance.numpy().mean() for part in in_training], self._examples, layer.momentum),
             predicted_variance=predicted,
             predicted_ratio=predicted_ratio,
         )
@@ -194,6 +207,15 @@ def _stacked(parts):
 def _advanced(variable, value, index):
     """The state of a seed generator, which is a seed and a counter, as it is `index` drawings later, so that each batch gets masks of its own."""
     return value + tf.cast([0, index], value.dtype) if variable.name == "seed_generator_state" else value
+
+
+def _standard_error(variances, examples, momentum):
+    """As of `VarianceShift.error`; variances: one a batch."""
+    number = len(variances)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scatter = np.std(variances, ddof=1) / np.mean(variances) if number > 1 else np.sqrt(2 / examples)
+    moving = 0.0 if momentum is None else (1 - momentum) / (1 + momentum)
+    return float(scatter * np.sqrt(2 / number + moving))
 
 
 def _ratio(one, other):

@@ -31,8 +31,8 @@ def test_equals_the_definition(kind, decay, inputs, rng):
     sorted_before, sorted_after = ([values[kernel] for kernel in order] for values in (before, after))
     expected = shift_by_the_definition(lambda weights: dense_oracle(weights, x.astype("float64"), y, decay), sorted_before, sorted_after, (0, 3, 6))
     assert [shift.layer for shift in got] == ["01_dense", "02_dense", "03_dense"]
-    np.testing.assert_allclose([shift[1:] for shift in got], expected, rtol=2e-4, atol=2e-5)
-    assert got[0][1:] == (0.0, 0.0, 1.0)
+    np.testing.assert_allclose([shift[1:4] for shift in got], expected, rtol=2e-4, atol=2e-5)
+    assert got[0][1:4] == (0.0, 0.0, 1.0)
     assert min(shift.relative for shift in got[1:]) > 0.05  # It is no test of zeros.
 
 
@@ -49,7 +49,7 @@ def test_a_deep_net_is_measured_one_layer_after_the_other_alike(inputs, rng, mon
 def test_a_learning_rate_of_0_shifts_nothing(kind, inputs, rng):
     model, x, y, before, _, _ = prepared(kind, rng, inputs)
     for shift in internal_covariate_shift(model, before, before, x, y):
-        assert shift[1:] == (0.0, 0.0, 1.0)
+        assert shift[1:4] == (0.0, 0.0, 1.0)
 
 
 def test_dropout_masks_are_the_same_in_both(inputs, rng):
@@ -58,7 +58,7 @@ def test_dropout_masks_are_the_same_in_both(inputs, rng):
     model.compile("sgd", "mse")
     before = model.get_weights()[: len(model.trainable_variables)]
     for shift in internal_covariate_shift(model, before, before, inputs((12, 5)), rng.normal(size=(12, 2))):
-        assert shift[1:] == (0.0, 0.0, 1.0)
+        assert shift[1:4] == (0.0, 0.0, 1.0)
 
 
 def test_dropout_that_is_called_twice_draws_the_same_second_mask(inputs, rng):
@@ -68,7 +68,7 @@ def test_dropout_that_is_called_twice_draws_the_same_second_mask(inputs, rng):
     model.compile("sgd", "mse")
     before = [value.numpy() for value in model.trainable_variables]
     for shift in internal_covariate_shift(model, before, before, inputs((12, 5)), rng.normal(size=(12, 2))):
-        assert shift[1:] == (0.0, 0.0, 1.0)
+        assert shift[1:4] == (0.0, 0.0, 1.0)
 
 
 def test_where_a_model_branches_layers_count_in_the_order_in_which_it_computes(inputs, rng):
@@ -91,7 +91,7 @@ def test_where_a_model_branches_layers_count_in_the_order_in_which_it_computes(i
 
     expected = shift_by_the_definition(loss, weights, after, (0, 1, 2, 5))
     got = internal_covariate_shift(model, *([value.astype("float32") for value in values] for values in (weights, after)), x, y)
-    np.testing.assert_allclose([shift[1:] for shift in got], expected, rtol=2e-4, atol=2e-5)
+    np.testing.assert_allclose([shift[1:4] for shift in got], expected, rtol=2e-4, atol=2e-5)
     assert min(shift.relative for shift in got[1:]) > 0.05
 
 
@@ -152,7 +152,7 @@ def test_layers_keep_their_names_whatever_is_frozen(kind_of_model, inputs, rng):
         now = [variable.numpy().astype("float64") for variable in variables]
         then = [np.asarray(moved.get(id(variable), value), "float64") for variable, value in zip(variables, now)]
         expected = shift_by_the_definition(lambda weights: dense_oracle(weights, x.astype("float64"), y), now, then, [3 * index for index in trainable])
-        np.testing.assert_allclose([shift[1:] for shift in shifts], expected, rtol=5e-4, atol=5e-5)
+        np.testing.assert_allclose([shift[1:4] for shift in shifts], expected, rtol=5e-4, atol=5e-5)
 
 
 def following(model, dense):

@@ -11,7 +11,7 @@ from keras_bn import callbacks
 from keras_bn.measures import activations, covariate_shift
 from keras_bn.measures.loss_landscape import NAME as LANDSCAPE
 from keras_bn.measures.loss_landscape import QUANTITIES as LANDSCAPE_QUANTITIES
-from keras_bn.measures.quantities import pictured
+from keras_bn.measures.quantities import pictured, worst
 from keras_bn.measures.variance_shift import NAME as VARIANCES
 from keras_bn.measures.variance_shift import QUANTITIES as VARIANCE_QUANTITIES
 from keras_bn.summaries import dashboard
@@ -55,7 +55,8 @@ def test_only_these_have_no_chart():
     """They would crowd the page: most are of the outputs, which gamma and beta set, or are on a chart as a ratio."""
     without = {f"{measure}/{quantity.name}" for measure, table in TABLES.items() for quantity in table if quantity.chart is None}
     outputs = {f"output_{name}" for name in ("mean", "stddev", "p15", "p50", "p85")}
-    assert without == {"loss_landscape/gradient_norm", *(f"activation_statistics/{name}" for name in ("gradient_norm", *outputs))}
+    others = {"loss_landscape/gradient_norm", "internal_covariate_shift/loss", "variance_shift/error"}
+    assert without == {*others, *(f"activation_statistics/{name}" for name in ("gradient_norm", *outputs))}
 
 
 @pytest.mark.parametrize("measure", TABLES)
@@ -84,7 +85,15 @@ def test_every_quantity_is_in_the_docs_with_its_unit(measure):
     [callbacks.InternalCovariateShift, callbacks.VarianceShift, callbacks.LossLandscape, callbacks.ActivationStatistics],
     ids=lambda callback: callback.name,
 )
-def test_a_callback_has_its_measure_s_table_with_one_picture(callback):
+def test_a_callback_has_its_measure_s_table_with_pictures_by_layer(callback):
     assert callback.quantities is TABLES[callback.name]
-    assert sum(quantity.colours is not None for quantity in callback.quantities) == 1
-    assert pictured(callback.quantities).by_layer
+    assert pictured(callback.quantities) and all(quantity.by_layer for quantity in pictured(callback.quantities))
+
+
+def test_the_summary_has_the_worst_of_all_layers_and_which_that_is():
+    scalars = {"variance_shift/ratio/01_a": 2.0, "variance_shift/ratio/12_b": 3.0, "variance_shift/ratio/13_c": float("nan"), "variance_shift/mean_shift/01_a": 9.0}
+    values, descriptions = worst(VARIANCES, VARIANCE_QUANTITIES, scalars)
+    assert values == {"0_summary/variance_shift_ratio": 3.0, "0_summary/variance_shift_ratio_layer": 12}
+    assert descriptions["0_summary/variance_shift_ratio"].startswith("The largest over all layers. variance in inference / moving variance, or its inverse, in 1. ")
+    values, _ = worst(LANDSCAPE, LANDSCAPE_QUANTITIES, {"loss_landscape/effective_smoothness": 5.0, "loss_landscape/loss": 1.0})
+    assert values == {"0_summary/loss_landscape_effective_smoothness": 5.0}
