@@ -266,9 +266,7 @@ class Instrument(keras.callbacks.Callback):
                 )
 
 
-def by_layer(
-    table: Iterable[quantities.Quantity], rows: Iterable[tuple[str, dict[str, float | None]]], layer_names: dict[str, str]
-) -> summaries.Measured:
+def by_layer(table: Iterable[quantities.Quantity], rows: Iterable[tuple[str, dict[str, float | None]]], layer_names: dict[str, str]) -> summaries.Measured:
     """Scalars with tags such as ratio/02_batch_normalization.
 
     Args:

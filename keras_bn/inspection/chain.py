@@ -186,7 +186,11 @@ class _Link:
 
     def from_first(self, is_computed, computed, carried, weights):
         """What it computes, or else `computed`, as that tensor says."""
-        return tf.cond(is_computed, lambda: self(carried, weights), lambda: tf.nest.map_structure(lambda value: None if value is None else tf.stop_gradient(value), computed))
+        return tf.cond(
+            is_computed,
+            lambda: self(carried, weights),
+            lambda: tf.nest.map_structure(lambda value: None if value is None else tf.stop_gradient(value), computed),
+        )
 
     def _compute(self, values):
         for call in self._calls:

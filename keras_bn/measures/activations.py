@@ -28,8 +28,8 @@ QUANTITIES = (
     *(Quantity(f"output_p{percent}", "activation", "", None) for percent in PERCENTILES),
     Quantity("mean_change", "activation", "the update does not reach this layer", "change of the inputs' means by one update"),
     Quantity("variance_change", "activation²", "the update does not reach this layer", "change of the inputs' variances by one update"),
-    Quantity("saturated", "1", "no value is saturated", _NONLINEARITY, worst=True),
-    Quantity("dead", "1", "no channel is dead", _NONLINEARITY, worst=True),
+    Quantity("saturated", "1", "no value is saturated", _NONLINEARITY, worst="saturated"),
+    Quantity("dead", "1", "no channel is dead", _NONLINEARITY, worst="dead"),
     Quantity("gradient_norm", "loss / activation", "nothing is learned in front of this layer", None),
     Quantity("gradient_ratio", "1", "", "gradient norm, squared, by that of the next layer"),
 )

@@ -24,7 +24,14 @@ from keras_bn.measures.quantities import Colours, Quantity
 NAME = "internal_covariate_shift"
 QUANTITIES = (
     Quantity("l2", "loss / weight", "the update of the layers before changes nothing for this one", "||G - G'||"),
-    Quantity("relative", "1", "the update of the layers before changes nothing for this one", "||G - G'|| / ||G||", colours=Colours(logarithmic=True), worst=True),
+    Quantity(
+        "relative",
+        "1",
+        "the update of the layers before changes nothing for this one",
+        "||G - G'|| / ||G||",
+        colours=Colours(logarithmic=True),
+        worst="covariate_shift",
+    ),
     Quantity("cosine", "1", "G and G' have nothing to do with each other", "cosine of G and G'", colours=Colours(lowest=-1, highest=1)),
     Quantity("update_size", "1", "the layer does not move", "size of each layer's update by that of its kernel"),
     Quantity("loss", "loss", "", None, by_layer=False),

@@ -23,7 +23,7 @@ QUANTITIES = (
     Quantity("gradient_change_min", "loss / weight", "the loss is linear along g", _CHANGE, by_layer=False, band="lower"),
     Quantity("gradient_change_median", "loss / weight", "the loss is linear along g", _CHANGE, by_layer=False, band="value"),
     Quantity("gradient_change_max", "loss / weight", "the loss is linear along g", _CHANGE, by_layer=False, band="upper"),
-    Quantity("effective_smoothness", "loss / weight²", "the loss is linear along g", _SMOOTHNESS, by_layer=False, worst=True),
+    Quantity("effective_smoothness", "loss / weight²", "the loss is linear along g", _SMOOTHNESS, by_layer=False, worst="smoothness"),
     Quantity("grid_limit", "1 / learning rate", "", _SMOOTHNESS, by_layer=False),
     Quantity("smoothness", "loss / weight²", "the loss is linear along g", "smoothness for each step size", colours=Colours(logarithmic=True)),
 )

@@ -22,7 +22,7 @@ class Quantity(NamedTuple):
     by_layer: whether there is one number a layer (or a step size).
     band: "value", "lower" or "upper" where the chart shows a line in a band, and this is one of the three; None where the chart shows lines.
     colours: of the picture of this quantity; None where it has none.
-    worst: whether its largest value over all layers is in the summary that TensorBoard shows first.
+    worst: the name, in the summary that TensorBoard shows first, of its largest value over all layers; None where it is not there.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Quantity(NamedTuple):
     by_layer: bool = True
     band: str | None = None
     colours: Colours | None = None
-    worst: bool = False
+    worst: str | None = None
 
     def description(self, layer: str | None = None) -> str:
         """For the chart of one tag. layer: its own name."""
@@ -57,14 +57,14 @@ def worst(measure: str, table: tuple[Quantity, ...], scalars: dict[str, float]) 
     """
     values, descriptions = {}, {}
     for quantity in table:
-        tag, name = f"{measure}/{quantity.name}", f"{SUMMARY}/{measure}_{quantity.name}"
+        tag, name = f"{measure}/{quantity.name}", f"{SUMMARY}/{quantity.worst}"
         candidates = {each: value for each, value in scalars.items() if each == tag or each.startswith(f"{tag}/") and math.isfinite(value)}
-        if not quantity.worst or not candidates:
+        if quantity.worst is None or not candidates:
             continue
         largest = max(candidates, key=candidates.get)
         values[name], descriptions[name] = candidates[largest], quantity.description()
         if quantity.by_layer:
             descriptions[name] = f"The largest over all layers. {quantity.description()}"
-            values[f"{name}_layer"] = int(largest.removeprefix(f"{tag}/").split("_")[0])
-            descriptions[f"{name}_layer"] = f"The number of the layer with the largest {quantity.name}, as its tags have it."
+            values[f"{name}_layer"] = int(largest.removeprefix(f"{tag}/").split("_")[0]) if candidates[largest] else 0
+            descriptions[f"{name}_layer"] = f"The number of the layer of the largest {quantity.name}, as its tags have it; 0: that is 0 everywhere."
     return values, descriptions

@@ -17,7 +17,14 @@ from keras_bn.measures.quantities import Colours, Quantity
 
 NAME = "variance_shift"
 QUANTITIES = (
-    Quantity("ratio", "1", "1: no shift", "variance in inference / moving variance, or its inverse", colours=Colours(logarithmic=True, lowest=1), worst=True),
+    Quantity(
+        "ratio",
+        "1",
+        "1: no shift",
+        "variance in inference / moving variance, or its inverse",
+        colours=Colours(logarithmic=True, lowest=1),
+        worst="variance_shift",
+    ),
     Quantity("mean_shift", "standard deviations", "no shift", "distance of the means in standard deviations"),
     Quantity("lag", "1", "1: the moving statistics are up to date", "lag: variance in training / moving variance"),
     Quantity("mode", "1", "1: training and inference agree", "mode: variance in inference / variance in training"),
@@ -127,8 +134,8 @@ class Measure:
 
     @property
     def dropouts(self) -> dict[str, str]:
-        """A result's `layer` to the name of the Dropout in front of it, as `VarianceShift.predicted_variance`; once it has measured."""
-        return {name: noise().name for name, noise in self._noise.items()}
+        """A result's `layer` to the name of the Dropout in front of it, as `VarianceShift.predicted_variance` has it, if it drops; once it has measured."""
+        return {name: noise().name for name, noise in self._noise.items() if normalization_layers.noise_variance(noise())}
 
     def __call__(self, inputs: Iterable) -> list[VarianceShift]:
         """inputs: batches of what the model takes as `x`."""

@@ -26,7 +26,9 @@ def conclusion(records: Sequence[dict], examples: int) -> Conclusion:
             "As batch normalisation makes gradients grow in deep nets without ways around layers: above some 50 of them none trains (Yang et al. 2019).",
             "Add ways around blocks of layers: keras.layers.Add()([inputs, outputs]).",
         )
-    dead, saturated = ({layer: value for layer, value in by_layer(last, f"activation_statistics/{name}").items() if value > 0} for name in ("dead", "saturated"))
+    dead, saturated = (
+        {layer: value for layer, value in by_layer(last, f"activation_statistics/{name}").items() if value > 0} for name in ("dead", "saturated")
+    )
     if dead:
         layer = largest(dead)
         begin = since(records, lambda record: bool(record.get(f"activation_statistics/dead/{layer}")))

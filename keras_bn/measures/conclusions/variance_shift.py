@@ -16,10 +16,11 @@ def conclusion(records: Sequence[dict], momenta: Mapping[str, float | None], dro
     """
     last = records[-1]
     modes, lags = _certain(last, "mode"), _certain(last, "lag")
-    behind_dropout = {layer: size for layer, size in modes.items() if layer in dropouts}
-    if behind_dropout:
-        return _dropout_shifts(records, largest(behind_dropout), dropouts, lags, momenta)
     warming = {layer: size for layer, size in lags.items() if _as_built(momenta[layer], last["step"]) > _value(last, "error", layer)}
+    # Layers in front that warm up change the variances in inference, too; then Dropout is named only where it explains half of the shift.
+    behind_dropout = {layer: size for layer, size in modes.items() if layer in dropouts and (not warming or _explained(last, layer) >= size / 2)}
+    if behind_dropout:
+        return _dropout_shifts(records, largest(behind_dropout), dropouts, list(warming))
     if warming:
         return _warms_up(records, largest(warming), momenta, len(warming))
     if lags:
@@ -59,9 +60,13 @@ def _as_built(momentum, step):
     return 0.0 if momentum is None else momentum**step
 
 
-def _dropout_shifts(records, layer, dropouts, lags, momenta):
-    step = records[-1]["step"]
-    warming = [other for other in lags if _as_built(momenta[other], step) > _value(records[-1], "error", other)]
+def _explained(record, layer):
+    """How much of the mode's logarithm is what the closed form predicts for the Dropout."""
+    mode, predicted = _value(record, "mode", layer), _value(record, "predicted_ratio", layer)
+    return 0.0 if math.isnan(predicted) else abs(math.log(mode)) - abs(math.log(mode * predicted))
+
+
+def _dropout_shifts(records, layer, dropouts, warming):
     also = f" The moving statistics of {len(warming)} layers, {warming[0]} among them, are warming up besides." if warming else ""
     predicted = _value(records[-1], "predicted_ratio", layer)
     closed_form = "" if math.isnan(predicted) else f", for which the closed form predicts {1 / predicted:.3g}"

@@ -7,6 +7,7 @@ import tensorflow as tf
 import keras_bn
 from keras_bn import callbacks
 from keras_bn.callbacks import train_batch
+from keras_bn.measures.activations import QUANTITIES
 
 RNG = np.random.default_rng(3)
 X, Y = RNG.normal(1, 2, (44, 5)).astype("float32"), RNG.integers(0, 3, 44)
@@ -65,7 +66,7 @@ def instruments(log_dir=None, every=2):
         callbacks.InternalCovariateShift(log_dir, every=every, strict=True),
         callbacks.VarianceShift(tf.data.Dataset.from_tensor_slices(X).batch(20), log_dir, "epoch", strict=True),
         callbacks.LossLandscape(log_dir, every=every, strict=True),
-        callbacks.ActivationStatistics((X[:10], Y[:10]), log_dir, every=every, strict=True),
+        callbacks.ActivationStatistics((X[:10], Y[:10]), log_dir, every=every, strict=True, quantities=[row.name for row in QUANTITIES]),
     ]
 
 

@@ -91,9 +91,16 @@ def test_a_callback_has_its_measure_s_table_with_pictures_by_layer(callback):
 
 
 def test_the_summary_has_the_worst_of_all_layers_and_which_that_is():
-    scalars = {"variance_shift/ratio/01_a": 2.0, "variance_shift/ratio/12_b": 3.0, "variance_shift/ratio/13_c": float("nan"), "variance_shift/mean_shift/01_a": 9.0}
+    scalars = {
+        "variance_shift/ratio/01_a": 2.0,
+        "variance_shift/ratio/12_b": 3.0,
+        "variance_shift/ratio/13_c": float("nan"),
+        "variance_shift/mean_shift/01_a": 9.0,
+    }
     values, descriptions = worst(VARIANCES, VARIANCE_QUANTITIES, scalars)
-    assert values == {"0_summary/variance_shift_ratio": 3.0, "0_summary/variance_shift_ratio_layer": 12}
-    assert descriptions["0_summary/variance_shift_ratio"].startswith("The largest over all layers. variance in inference / moving variance, or its inverse, in 1. ")
+    assert values == {"0_summary/variance_shift": 3.0, "0_summary/variance_shift_layer": 12}
+    assert descriptions["0_summary/variance_shift"].startswith("The largest over all layers. variance in inference / moving variance, or its inverse, in 1. ")
     values, _ = worst(LANDSCAPE, LANDSCAPE_QUANTITIES, {"loss_landscape/effective_smoothness": 5.0, "loss_landscape/loss": 1.0})
-    assert values == {"0_summary/loss_landscape_effective_smoothness": 5.0}
+    assert values == {"0_summary/smoothness": 5.0}
+    values, _ = worst(activations.NAME, activations.QUANTITIES, {"activation_statistics/dead/02_a": 0.0})
+    assert values == {"0_summary/dead": 0.0, "0_summary/dead_layer": 0}
