@@ -23,8 +23,8 @@ class InternalCovariateShift(UpdateInstrument):
     """Logs `measures.internal_covariate_shift`: how the gradient of each layer changes by the update of the layers before it.
 
     It measures the step's own batch and the update that the optimizer makes of it, as the definition says. Tags, for each layer with a trainable kernel:
-    `internal_covariate_shift/l2/03_conv2d`, `.../relative/...`, `.../cosine/...`, `.../update_size/...`; and `internal_covariate_shift/loss`. The step is the number of updates before. A frozen layer has no
-    number until it is trainable; the other layers keep their names.
+    `internal_covariate_shift/l2/03_conv2d`, `.../relative/...`, `.../cosine/...`, `.../update_size/...`; and `internal_covariate_shift/loss`. The step is the
+    number of updates before. A frozen layer has no number until it is trainable; the other layers keep their names.
 
     With gradient accumulation it measures the last batch that went into the update. With several steps an execution, an execution in which a step is due runs
     step by step. Under a `tf.distribute` strategy the batch, and so its statistics, are those of all replicas together. Dropout masks are those of the step;

@@ -50,8 +50,8 @@ class Pass(NamedTuple):
 class Chain:
     """`Chain(model, objective, kernels)`: the objective as links that each take what the one before computes, so that a pass can begin at any of them.
 
-    A functional model is cut before layers with a kernel. Other models, and losses that are functions, have no links: all of them is computed with the loss. Which
-    link a pass begins at may be a tensor, so that one graph serves all, and grows with the depth, not with its square.
+    A functional model is cut before layers with a kernel. Other models, and losses that are functions, have no links: all of them is computed with the loss.
+    Which link a pass begins at may be a tensor, so that one graph serves all, and grows with the depth, not with its square.
 
     Args:
         model: whose objective it is.

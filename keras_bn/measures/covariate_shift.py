@@ -163,7 +163,9 @@ class Measure:
             ]
 
     def _all_layers(self, before, after, batch, scale):
-        """The loss, the rows of `_compared`, (layers, 4), and `_update_sizes`. Layers that G' computes with the weights `after` are computed once, and taken from a record in each pass.
+        """The loss, the rows of `_compared`, (layers, 4), and `_update_sizes`.
+
+        Layers that G' computes with the weights `after` are computed once, and taken from a record in each pass.
 
         Not so for a loss that is a function: it may differentiate by its inputs, which a record is not connected to.
 

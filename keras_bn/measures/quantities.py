@@ -58,7 +58,7 @@ def worst(measure: str, table: tuple[Quantity, ...], scalars: dict[str, float]) 
     values, descriptions = {}, {}
     for quantity in table:
         tag, name = f"{measure}/{quantity.name}", f"{SUMMARY}/{quantity.worst}"
-        candidates = {each: value for each, value in scalars.items() if each == tag or each.startswith(f"{tag}/") and math.isfinite(value)}
+        candidates = {each: value for each, value in scalars.items() if each == tag or (each.startswith(f"{tag}/") and math.isfinite(value))}
         if quantity.worst is None or not candidates:
             continue
         largest = max(candidates, key=candidates.get)

@@ -45,8 +45,8 @@ class VarianceShift(NamedTuple):
     lag: mean over the channels of `training_variance` / that of `moving_variance`: below 1 the moving variance is too large, above 1 too small.
     mode: mean over the channels of the batches' variances in inference / that of `training_variance`: below 1 the inputs vary less in inference than in
         training, as behind Dropout.
-    error: standard error of `lag` and of `mode`, relative, at most: s * sqrt(2 / B + (1 - momentum) / (1 + momentum)), s the relative scatter of the variance in
-        training between the B batches of the data, for one batch of N examples sqrt(2 / N). The second part is the scatter of the moving variance.
+    error: standard error of `lag` and of `mode`, relative, at most: s * sqrt(2 / B + (1 - momentum) / (1 + momentum)), s the relative scatter between the B
+        batches of the variance in training; for one batch of N examples sqrt(2 / N). The last part is the scatter of the moving variance.
     predicted_variance: where a Dropout stands in front of the layer, right there or behind one linear layer, the variance of the layer's inputs in training
         by the closed form; else None.
     predicted_ratio: max(r, 1 / r), r = mean of `variance` / mean of `predicted_variance`; else None.

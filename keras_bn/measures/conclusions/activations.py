@@ -34,8 +34,8 @@ def conclusion(records: Sequence[dict], examples: int) -> Conclusion:
         begin = since(records, lambda record: bool(record.get(f"activation_statistics/dead/{layer}")))
         return Conclusion(
             f"{head}behind {layer} {100 * dead[layer]:.3g} % of the channels are dead, the most of all layers; some are since step {begin}.",
-            f"They are 0 on all {examples} examples, so each is active for fewer than {100 * min(1, 3 / examples):.2g} % of the data (at 95 %); what is never active "
-            "learns nothing.",
+            f"They are 0 on all {examples} examples, so each is active for fewer than {100 * min(1, 3 / examples):.2g} % of the data (at 95 %); what is never "
+            "active learns nothing.",
             "If it stays so on a larger batch, lower the learning rate, or use keras.layers.LeakyReLU().",
         )
     if saturated:

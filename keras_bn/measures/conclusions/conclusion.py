@@ -11,7 +11,7 @@ LEAST_LOSSES = 6  # From which on the scatter of losses is known well enough to 
 
 
 class Conclusion(NamedTuple):
-    """finding: the worst layer, its number, and since when; or that nothing is amiss. meaning: what that says. remedy: what to do, a line of code where possible."""
+    """finding: the worst layer, its number, and since when; or that nothing is amiss. meaning: what that says. remedy: what to do, in code where possible."""
 
     finding: str
     meaning: str
@@ -54,8 +54,8 @@ def not_learned(measure: str, records: Sequence[dict], tag: str) -> Conclusion |
     if first.mean() - second.mean() > CERTAIN * error and first.mean() - second.mean() > np.finfo("float32").eps * abs(first.mean()):
         return None
     return Conclusion(
-        f"{measure}: the loss of the measured steps has not fallen: {first.mean():.4g} in their first half, {second.mean():.4g} in their second, of standard error "
-        f"{error:.2g}.",
+        f"{measure}: the loss of the measured steps has not fallen: {first.mean():.4g} in their first half, {second.mean():.4g} in their second, "
+        f"of standard error {error:.2g}.",
         "The net has not learned meanwhile, so that small numbers here say nothing good: what does not move does not shift.",
         "First make it learn: look at the gradients by layer, keras_bn.callbacks.ActivationStatistics((x, y)), and try another learning rate.",
     )

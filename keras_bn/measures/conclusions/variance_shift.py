@@ -83,8 +83,8 @@ def _is_passed_on(records, layer, momenta):
     most = largest(lags)
     return Conclusion(
         _finding(records, layer, "mode", "in inference its inputs have {} times their variance in training"),
-        "No Dropout is right in front of it, nor behind one linear layer: it is passed on from further in front, where layers normalise by moving statistics in "
-        f"inference and by those of the batch in training. The largest lag is {_value(last, 'lag', most):.3g}, at {most}.",
+        "No Dropout is right in front of it, nor behind one linear layer: it is passed on from further in front, where layers normalise by moving statistics "
+        f"in inference and by those of the batch in training. The largest lag is {_value(last, 'lag', most):.3g}, at {most}.",
         f"Mend that first{_faster(momenta[most])}; or remove Dropout or noise further in front.",
     )
 

@@ -227,7 +227,8 @@ def test_what_is_logged_is_the_history(tmp_path):
     assert [record["step"] for record in records] == sorted(expected)
     for record in records:
         logged = {tag: value for tag, value in record.items() if not tag.startswith("0_summary/")}
-        assert set(logged) == set(expected[record["step"]]) and len(record) > len(logged)
+        assert set(logged) == set(expected[record["step"]])
+        assert len(record) > len(logged)
         for tag, value in logged.items():
             np.testing.assert_allclose(value, np.float32(expected[record["step"]][tag]), rtol=1e-6)
 

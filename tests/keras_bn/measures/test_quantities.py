@@ -87,7 +87,8 @@ def test_every_quantity_is_in_the_docs_with_its_unit(measure):
 )
 def test_a_callback_has_its_measure_s_table_with_pictures_by_layer(callback):
     assert callback.quantities is TABLES[callback.name]
-    assert pictured(callback.quantities) and all(quantity.by_layer for quantity in pictured(callback.quantities))
+    assert pictured(callback.quantities)
+    assert all(quantity.by_layer for quantity in pictured(callback.quantities))
 
 
 def test_the_summary_has_the_worst_of_all_layers_and_which_that_is():
