@@ -44,6 +44,15 @@ TEST_OWN, TEST_SCHEDULE = (f"tests/keras_bn/callbacks/test_{name}.py" for name i
 TEST_NUMBERS, TEST_IDENTITY, TEST_CALLBACK_REFUSALS, TEST_PROGRAMS, TEST_REMEDIES = (
     f"tests/keras_bn/callbacks/test_{name}.py" for name in ("numbers", "bit_identity", "callback_refusals", "programs", "remedies")
 )
+CHAIN, FUNCTIONAL_CALLS, TEST_CHAIN = (
+    *(f"keras_bn/inspection/{name}.py" for name in ("chain", "functional_calls")),
+    "tests/keras_bn/inspection/test_chain.py",
+)
+QUANTITIES, CONCLUSION, OF_VARIANCES, OF_SHIFTS, OF_ACTIVATIONS = (
+    f"keras_bn/measures/{name}.py"
+    for name in ("quantities", "conclusions/conclusion", "conclusions/variance_shift", "conclusions/covariate_shift", "conclusions/activations")
+)
+TEST_CONCLUSIONS, TEST_COMPILED = (f"tests/keras_bn/callbacks/test_{name}.py" for name in ("conclusions", "compiled_programs"))
 TEST_PREPARED = "tests/keras_bn/inspection/test_prepared.py"
 EVENTS, LOG, DASHBOARD, HEATMAP = (f"keras_bn/summaries/{name}.py" for name in ("events", "log", "dashboard", "heatmap"))
 TEST_EVENTS, TEST_LOG, TEST_HEATMAP = (f"tests/keras_bn/summaries/test_{name}.py" for name in ("events", "log", "heatmap"))
@@ -975,6 +984,108 @@ MUTANTS = {
         " + model.optimizer.variables",
         " + model.optimizer.variables[:1]",
         [f"{TEST_TRAINING}::test_a_checkpoint_holds_every_variable", f"{TEST_TRAINING}::test_a_training_that_is_killed_ends_where_it_would_have_ended"],
+    ),
+    "links that hand on no masks": (
+        CHAIN,
+        "if mask is not None:",
+        "if mask is None:",
+        [f"{TEST_CHAIN}::test_links_make_the_numbers_of_one_graph"],
+    ),
+    "links that forget what layers add to the loss": (
+        CHAIN,
+        "[*carried.losses, *computed.losses]",
+        "[*carried.losses]",
+        [f"{TEST_CHAIN}::test_links_make_the_numbers_of_one_graph"],
+    ),
+    "links that forget what layers assign": (
+        CHAIN,
+        "            state[index] = value\n",
+        "            pass\n",
+        [f"{TEST_CHAIN}::test_links_make_the_numbers_of_one_graph"],
+    ),
+    "a pass that begins a link late": (
+        CHAIN,
+        "link.from_first(number >= first,",
+        "link.from_first(number > first,",
+        [f"{TEST_CHAIN}::test_links_make_the_numbers_of_one_graph"],
+    ),
+    "penalties of kernels are not differentiated": (
+        CHAIN,
+        "results = [completed.at_loss[self._kernels.index(index)] for index in indices]",
+        "results = [None for index in indices]",
+        [f"{TEST_CHAIN}::test_links_make_the_numbers_of_one_graph"],
+    ),
+    "layers within layers are not told that it is training": (
+        CHAIN,
+        "caller(training=True)",
+        "caller(training=False)",
+        [f"{TEST_CHAIN}::test_links_make_the_numbers_of_one_graph"],
+    ),
+    "models within models are not cut": (
+        FUNCTIONAL_CALLS,
+        "return keras_internals.functional_graph(node.operation) if plain else None",
+        "return None",
+        [f"{TEST_CHAIN}::test_a_model_is_cut_where_its_kernels_are_also_within_models_that_it_holds"],
+    ),
+    "two calls of one model are one": (
+        FUNCTIONAL_CALLS,
+        "within = (*path, index)",
+        "within = path",
+        [f"{TEST_CHAIN}::test_links_make_the_numbers_of_one_graph"],
+    ),
+    "the update's size by the kernel after it": (
+        SHIFT,
+        "/ square([now for now, _ in each])",
+        "/ square([later for _, later in each])",
+        [f"{TEST_SHIFT}::test_the_update_s_size_is_that_of_the_kernel_alone"],
+    ),
+    "Dropout is blamed for warming up": (
+        OF_VARIANCES,
+        "(not warming or _explained(last, layer) >= size / 2)",
+        "True",
+        [f"{TEST_CONCLUSIONS}::test_the_shift_that_dropout_makes_is_told_from_warming_up"],
+    ),
+    "one standard error is enough": (
+        CONCLUSION,
+        "CERTAIN = 3.0",
+        "CERTAIN = 1.0",
+        [f"{TEST_CONCLUSIONS}::test_three_standard_errors_decide"],
+    ),
+    "layers that hardly move count": (
+        OF_SHIFTS,
+        "size < ROUNDING or 0 <",
+        "0 <",
+        [f"{TEST_CONCLUSIONS}::test_layers_that_hardly_move_are_named_and_do_not_count"],
+    ),
+    "a net that has learned nothing is praised": (
+        CONCLUSION,
+        "    if len(losses) < LEAST_LOSSES:",
+        "    if True:",
+        [f"{TEST_CONCLUSIONS}::test_a_net_that_does_not_learn_is_said_to"],
+    ),
+    "the rule of one": (
+        OF_ACTIVATIONS,
+        "min(1, 3 / examples)",
+        "min(1, 1 / examples)",
+        [f"{TEST_CONCLUSIONS}::test_activations_say_what_a_batch_can_tell"],
+    ),
+    "the summary names the best layer": (
+        QUANTITIES,
+        "largest = max(candidates",
+        "largest = min(candidates",
+        [f"{TEST_QUANTITIES}::test_the_summary_has_the_worst_of_all_layers_and_which_that_is"],
+    ),
+    "the moving variance has no scatter": (
+        VARIANCES,
+        "(1 - momentum) / (1 + momentum)\n",
+        "0.0\n",
+        [f"{TEST_VARIANCES}::test_the_error_is_what_batches_and_the_moving_variance_scatter"],
+    ),
+    "what is measured changes the program": (
+        EVALUATION,
+        "with Scope(state_mapping=pairs, collect_losses=True) as scope:",
+        "with Scope(state_mapping=pairs, collect_losses=False) as scope:",
+        [TEST_COMPILED],
     ),
 }
 

@@ -52,6 +52,16 @@ def test_a_learning_rate_of_0_shifts_nothing(kind, inputs, rng):
         assert shift[1:4] == (0.0, 0.0, 1.0)
 
 
+@pytest.mark.parametrize("largest", [0, covariate_shift.LARGEST])
+def test_the_update_s_size_is_that_of_the_kernel_alone(largest, inputs, rng, monkeypatch):
+    monkeypatch.setattr(covariate_shift, "LARGEST", largest)
+    model, x, y, before, after, order = prepared(KINDS["functional"], rng, inputs)
+    kernels = [(before[order[index]], after[order[index]]) for index in (0, 3, 6)]
+    expected = [np.linalg.norm(later - now) / np.linalg.norm(now) for now, later in kernels]
+    got = internal_covariate_shift(model, [value.astype("float32") for value in before], [value.astype("float32") for value in after], x, y)
+    np.testing.assert_allclose([shift.update_size for shift in got], expected, rtol=1e-5)
+
+
 def test_dropout_masks_are_the_same_in_both(inputs, rng):
     model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(4), keras.layers.Dropout(0.5), keras.layers.Dense(3), keras.layers.GaussianDropout(0.5)])
     model.add(keras.layers.Dense(2))

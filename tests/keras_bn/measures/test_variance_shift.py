@@ -364,3 +364,15 @@ def test_each_batch_has_masks_of_its_own(inputs):
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dropout(0.4), keras_bn.BatchNormalization()])
     [once], [twice] = variance_shift(model, iter([x])), variance_shift(model, iter([x, x]))
     assert np.abs(once.training_variance - twice.training_variance).min() > 1e-3
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9, None])
+def test_the_error_is_what_batches_and_the_moving_variance_scatter(momentum, rng):
+    model = keras.Sequential([keras.Input((3,)), keras_bn.BatchNormalization(momentum=momentum)])
+    x = rng.normal(1, 2, (40, 3)).astype("float32")
+    moving = (1 - momentum) / (1 + momentum) if momentum is not None else 0.0
+    variances = np.array([part.astype("float64").var(0).mean() for part in np.split(x, 4)])
+    [shift] = variance_shift(model, tf.data.Dataset.from_tensor_slices(x).batch(10))
+    np.testing.assert_allclose(shift.error, variances.std(ddof=1) / variances.mean() * np.sqrt(2 / 4 + moving), rtol=1e-5)
+    [shift] = variance_shift(model, x)
+    np.testing.assert_allclose(shift.error, np.sqrt(2 / 40) * np.sqrt(2 + moving), rtol=1e-6)
