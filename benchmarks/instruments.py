@@ -1,8 +1,9 @@
 """What does measuring cost? Each callback alone, and all together, beside the same training unmeasured.
 
-Trains VGG (`recipes.models.vgg`) or Keras's ResNet-50 of 53 convolutions, with keras_bn.BatchNormalization, on random images by `model.fit`. A training is as
-many steps as the interval, 8 at least; the contestants train in turns in one process, and the slowdown is the time of a training by that of the unmeasured one
-in the same repetition, shown as median (lower to upper quartile). VarianceShift looks at --images images. Nothing is logged to a file. Apart from that:
+Trains VGG (`recipes.models.vgg`), or Keras's ResNet-50 of 53 convolutions or EfficientNetB0 of 82, with keras_bn.BatchNormalization, on random images by
+`model.fit`, or by a loop. A training is as many steps as the interval, 8 at least; the contestants train in turns in one process, and the slowdown is the
+time of a training by that of the unmeasured one in the same repetition, shown as median (lower to upper quartile). VarianceShift looks at --images images.
+Nothing is logged to a file. Apart from that:
 
 * train steps per measurement: (measured - unmeasured training) / measurements / unmeasured step, at the first of the intervals;
 * by_hand: the internal covariate shift as one would write it down: weights swapped by `assign`, one eager gradient a layer; in train steps;
@@ -24,27 +25,31 @@ from absl import app, flags
 from benchmarks import networks, program, timing
 from recipes import quiet
 
-NEVER, DEFAULT = "never", "default"
-INTERVALS = ("1", "4", "16", "64", "256", NEVER, DEFAULT)
+NEVER, DEFAULT, SHORT, BY_LOOP = "never", "default", "short", "loop"
+INTERVALS = ("1", "4", "16", "64", "256", NEVER, DEFAULT, SHORT, BY_LOOP)
 PLAIN, ALL = "unmeasured", "all together"
 BY_HAND = "by_hand"
 IMPORTED = "imported"
 INSTRUMENTS = ("InternalCovariateShift", "VarianceShift", "LossLandscape", "ActivationStatistics", BY_HAND)
-RESNET = "resnet50"
+APPLICATIONS = {"resnet50": ("ResNet50", 32), "efficientnet_b0": ("EfficientNetB0", 64)}  # Names in keras.applications, and pixels.
 SHORTEST = 8  # Steps of a training; where the interval is smaller, more of them are measured.
 UNMEASURED_STEPS = 64  # Of those in which nothing is ever due.
-DEFAULT_STEPS = 1000  # Of those at the callbacks' own schedules, which measure a shorter training more often.
+DEFAULT_STEPS, SHORT_STEPS = 1000, 24  # Of those at the callbacks' own schedules, which measure a shorter training more often.
+LOOP_INTERVAL = 4
 
 
 def define_flags():
     """Called where this is the program only: recipes have flags of the same names, and a process may import both."""
-    flags.DEFINE_enum("net", "vgg16", ("vgg11", "vgg13", "vgg16", "vgg19", RESNET), "What is trained.")
+    flags.DEFINE_enum("net", "vgg16", ("vgg11", "vgg13", "vgg16", "vgg19", *APPLICATIONS), "What is trained.")
     flags.DEFINE_float("width", 0.25, "Multiplies the number of filters and dense units of VGG; 1 is the paper's net.", lower_bound=1e-6)
-    flags.DEFINE_integer("batch_size", 128, "Images of 32 by 32 pixels a step.", lower_bound=1)
+    flags.DEFINE_integer("batch_size", 128, "Images a step, of 32 by 32 pixels; of EfficientNetB0 64 by 64.", lower_bound=1)
     flags.DEFINE_integer("images", 512, "Images that VarianceShift looks at.", lower_bound=1)
     program.define_choices("instruments", INSTRUMENTS, "What is measured.")
     program.define_choices(
-        "intervals", INTERVALS, "Steps from one measurement to the next; never: callbacks that have nothing to do; default: as they come, all together only."
+        "intervals",
+        INTERVALS,
+        "Steps from one measurement to the next; never: callbacks that have nothing to do; default: as they come, all together only; short: the same in a "
+        "training of 24 steps; loop: every 4 steps of a loop by hand around a `tf.function`, with the loss as a function.",
     )
     flags.adopt_module_key_flags(program)
 
@@ -57,11 +62,11 @@ class Training:
         import numpy as np
         import tensorflow as tf
 
-        self.settings = settings
+        self.settings, self._step = settings, None
         keras.utils.set_random_seed(0)
         rng = np.random.default_rng(0)
-        batch = settings["batch_size"]
-        self.images = rng.standard_normal((max(batch, settings["images"]), *networks.IMAGE_SHAPE), np.float32)
+        batch, (_, pixels) = settings["batch_size"], APPLICATIONS.get(settings["net"], (None, networks.IMAGE_SHAPE[0]))
+        self.images = rng.standard_normal((max(batch, settings["images"]), pixels, pixels, 3), np.float32)
         self.labels = rng.integers(networks.CLASSES, size=len(self.images))
         self.batch = tf.constant(self.images[:batch]), tf.constant(self.labels[:batch])
         self.looked_at = self.images[: settings["images"]]
@@ -74,7 +79,8 @@ class Training:
 
         data = {"VarianceShift": (self.looked_at,), "ActivationStatistics": (self.batch,)}
         chosen = [kind for kind in _callbacks(self.settings) if name in (kind, ALL)]
-        return [getattr(callbacks, kind)(*data.get(kind, ()), strict=True, **schedule) for kind in chosen]
+        without_loss = {name: value for name, value in schedule.items() if name != "loss"}
+        return [getattr(callbacks, kind)(*data.get(kind, ()), strict=True, **(without_loss if kind == "VarianceShift" else schedule)) for kind in chosen]
 
     def fit(self, steps, instruments):
         import tensorflow as tf
@@ -85,10 +91,40 @@ class Training:
         self.model.optimizer.iterations.assign(0)
         self.model.fit(data, verbose=0, shuffle=False, callbacks=instruments)
 
+    def loss(self, model, x, y, sample_weight):
+        return self.model.loss(y, model(x, training=True))
+
+    def loop(self, steps, instruments):
+        """The same by hand, each step within the contexts of the instruments."""
+        import contextlib
+
+        import tensorflow as tf
+
+        model = self.model
+        if self._step is None:
+
+            @tf.function(autograph=False)
+            def step(x, y):
+                with tf.GradientTape() as tape:
+                    value = self.loss(model, x, y, None)
+                model.optimizer.apply(tape.gradient(value, model.trainable_variables), model.trainable_variables)
+                return value
+
+            self._step = step
+        model.optimizer.iterations.assign(0)
+        for _ in range(steps):
+            with contextlib.ExitStack() as contexts:
+                for instrument in instruments:
+                    contexts.enter_context(instrument.watching(model, *self.batch))
+                value = self._step(*self.batch)
+        for instrument in instruments:
+            instrument.on_train_end()
+        float(value)
+
 
 def _net(settings):
-    if settings["net"] == RESNET:
-        return networks.resnet50()
+    if settings["net"] in APPLICATIONS:
+        return networks.normalised_by_ours(*APPLICATIONS[settings["net"]])
     return networks.vgg(int(settings["net"].removeprefix("vgg")), settings["width"], batch_norm=True)
 
 
@@ -105,16 +141,22 @@ def _callbacks(settings):
 def slowdowns(training, interval, settings):
     """One comparison, as the JSON file has it: the times of all contestants at this interval."""
     names, schedule = [PLAIN, *contestants(settings)], {}
-    if interval == DEFAULT:
-        names, steps, measurements = [PLAIN, names[-1]], DEFAULT_STEPS, None
+    if interval in (DEFAULT, SHORT):
+        names, steps, measurements = [PLAIN, names[-1]], DEFAULT_STEPS if interval == DEFAULT else SHORT_STEPS, None
+    elif interval == BY_LOOP:
+        steps, schedule["every"] = SHORTEST, LOOP_INTERVAL
+        measurements = steps // LOOP_INTERVAL
     elif interval == NEVER:
         steps, measurements, schedule["every"] = UNMEASURED_STEPS, None, lambda step: False
     else:
         schedule["every"] = int(interval)
         steps = max(schedule["every"], SHORTEST)
         measurements = steps // schedule["every"]
+    train = training.fit
+    if interval == BY_LOOP:
+        train, schedule["loss"] = training.loop, training.loss
     callbacks_of = {name: training.instruments(name, **schedule) for name in names}
-    trainings = {name: lambda name=name: training.fit(steps, callbacks_of[name]) for name in names}
+    trainings = {name: lambda name=name: train(steps, callbacks_of[name]) for name in names}
     times = timing.interleaved(trainings, settings["repetitions"], settings["seconds"], warm_up=1, settling=0)
     step = [time / steps for time in times[PLAIN]]
     results = {
@@ -204,7 +246,7 @@ def table(comparisons):
     def row(name):
         cells = {"slowdown": name}
         for each in comparisons:
-            interval = each["interval"] if each["interval"] in (NEVER, DEFAULT) else f"every {each['interval']}"
+            interval = f"every {each['interval']}" if each["interval"].isdigit() else each["interval"]
             cells[interval] = program.shown(each["slowdown"].get(name), 2)
         if counted:
             cells["steps a measurement"] = program.shown(counted[0].get(name), 1)
@@ -217,7 +259,7 @@ def table(comparisons):
 def conduct(settings, about, save):
     from recipes import machine
 
-    width = "" if settings["net"] == RESNET else f" at width {settings['width']:g}"
+    width = "" if settings["net"] in APPLICATIONS else f" at width {settings['width']:g}"
     net = f"{settings['net']}{width}, batches of {settings['batch_size']}"
     print(f"{net}; {machine.device(about)}; TensorFlow {about['tensorflow']}, Keras {about['keras']}", flush=True)
     results = {"peak_mebibytes": peaks(settings)}

@@ -11,13 +11,13 @@ def vgg(depth, width, batch_norm):
     return models.vgg(depth, IMAGE_SHAPE, CLASSES, width=width, **arguments)[0]
 
 
-def resnet50():
-    """Keras's ResNet-50, 53 convolutions, with keras_bn.BatchNormalization."""
+def normalised_by_ours(name, size):
+    """A net of keras.applications with keras_bn.BatchNormalization."""
     import keras
 
     import keras_bn
 
-    return exchanged(application("ResNet50", IMAGE_SHAPE[0]), keras.layers.BatchNormalization, keras_bn.BatchNormalization)
+    return exchanged(application(name, size), keras.layers.BatchNormalization, keras_bn.BatchNormalization)
 
 
 def tabular():

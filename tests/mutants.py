@@ -570,8 +570,8 @@ MUTANTS = {
     ),
     "a loss without dropout and batch statistics": (
         OBJECTIVE,
-        "outputs = model(batch.x, training=True)",
-        "outputs = model(batch.x, training=False)",
+        "_compiled(model, batch, model(batch.x, training=True))",
+        "_compiled(model, batch, model(batch.x, training=False))",
         [f"{TEST_LANDSCAPE}::test_equals_numpy", f"{TEST_NUMBERS}::test_dropout_masks_are_those_of_the_step"],
     ),
     "a call too many from the record": (
@@ -708,7 +708,7 @@ MUTANTS = {
     ),
     "moments of no value taken for 0": (
         ACTIVATIONS,
-        "(tf.where(count > 0, value, np.nan) for value in moments)",
+        "[tf.where(count > 0, value, np.nan) for value in moments]",
         "moments",
         [f"{TEST_ACTIVATIONS}::test_where_nothing_counts_there_is_no_number"],
     ),
@@ -756,8 +756,8 @@ MUTANTS = {
     ),
     "a quantity without its chart": (
         ACTIVATIONS,
-        '    Quantity("dead", "1", "no channel is dead", _NONLINEARITY),\n',
-        '    Quantity("dead", "1", "no channel is dead", None),\n',
+        '"no channel is dead", _NONLINEARITY,',
+        '"no channel is dead", None,',
         [f"{TEST_QUANTITIES}::test_only_these_have_no_chart"],
     ),
     "due one step late": (
@@ -1015,22 +1015,16 @@ MUTANTS = {
         "results = [None for index in indices]",
         [f"{TEST_CHAIN}::test_links_make_the_numbers_of_one_graph"],
     ),
-    "layers within layers are not told that it is training": (
-        CHAIN,
-        "caller(training=True)",
-        "caller(training=False)",
-        [f"{TEST_CHAIN}::test_links_make_the_numbers_of_one_graph"],
-    ),
     "models within models are not cut": (
         FUNCTIONAL_CALLS,
         "return keras_internals.functional_graph(node.operation) if plain else None",
         "return None",
         [f"{TEST_CHAIN}::test_a_model_is_cut_where_its_kernels_are_also_within_models_that_it_holds"],
     ),
-    "two calls of one model are one": (
-        FUNCTIONAL_CALLS,
-        "within = (*path, index)",
-        "within = path",
+    "layers of functional models are not told that it is training": (
+        "keras_bn/keras_internals.py",
+        "return operation_fn(operation, training=True)",
+        "return operation_fn(operation, training=False)",
         [f"{TEST_CHAIN}::test_links_make_the_numbers_of_one_graph"],
     ),
     "the update's size by the kernel after it": (
@@ -1043,7 +1037,7 @@ MUTANTS = {
         OF_VARIANCES,
         "(not warming or _explained(last, layer) >= size / 2)",
         "True",
-        [f"{TEST_CONCLUSIONS}::test_the_shift_that_dropout_makes_is_told_from_warming_up"],
+        [f"{TEST_CONCLUSIONS}::test_warming_up_says_how_long_it_lasts"],
     ),
     "one standard error is enough": (
         CONCLUSION,

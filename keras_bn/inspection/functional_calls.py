@@ -34,26 +34,24 @@ def functional_calls(model: keras.Model) -> tuple[list[FunctionalCall], list[Has
     graph = keras_internals.functional_graph(model)
     if graph is None:
         return None
-    calls = [FunctionalCall(_entry(model, graph, lambda values: ((values[0],), {})), [INPUTS], _keys((), graph.inputs), None), *_calls(graph, ())]
-    return calls, _keys((), graph.outputs), lambda values: keras_internals.graph_outputs(graph, values)
+    calls = [FunctionalCall(_entry(model, graph, lambda values: ((values[0],), {})), [INPUTS], _keys(graph.inputs), None), *_calls(graph)]
+    return calls, _keys(graph.outputs), lambda values: keras_internals.graph_outputs(graph, values)
 
 
-def _calls(graph, path):
-    for index, node in enumerate(keras_internals.nodes_of(graph)):
-        inputs, outputs, operation = _keys(path, node.input_tensors), _keys(path, node.outputs), node.operation
-        nested = _nested_graph(node)
+def _calls(graph):
+    for node in keras_internals.nodes_of(graph):
+        inputs, outputs, operation, nested = _keys(node.input_tensors), _keys(node.outputs), node.operation, _nested_graph(node)
         if nested is None:
             yield FunctionalCall(_call(node), inputs, outputs, operation if isinstance(operation, keras.Layer) else None)
         else:
-            within = (*path, index)
-            yield FunctionalCall(_entry(operation, nested, _arguments(node)), inputs, _keys(within, nested.inputs), None)
-            yield from _calls(nested, within)
-            yield FunctionalCall(list, _keys(within, nested.outputs), outputs, None)
+            yield FunctionalCall(_entry(operation, nested, _arguments(node)), inputs, _keys(nested.inputs), None)
+            yield from _calls(nested)
+            yield FunctionalCall(list, _keys(nested.outputs), outputs, None)
 
 
-def _keys(path, tensors):
-    """path: the indices of the calls of models that the tensors are within; a model that is called twice computes two tensors in place of each of its own."""
-    return [(*path, id(tensor)) for tensor in tensors]
+def _keys(tensors):
+    """A model that is called twice computes the same keys twice, one call after the other."""
+    return [id(tensor) for tensor in tensors]
 
 
 def _nested_graph(node):

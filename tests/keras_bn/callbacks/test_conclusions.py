@@ -61,8 +61,9 @@ def test_its_remedy_helps():
     assert max(abs(np.log(modes))) < 0.1
 
 
-def test_warming_up_says_how_long_it_lasts():
-    [_, instrument, *_] = trained(momentum=0.99, rate=0.0, epochs=2)
+@pytest.mark.parametrize("rate", [0.0, 0.5])
+def test_warming_up_says_how_long_it_lasts(rate):
+    [_, instrument, *_] = trained(momentum=0.99, rate=rate, epochs=2)
     finding, meaning, remedy = lines(instrument.summary())
     assert "times the variance that its moving variance holds" in finding
     assert "with momentum 0.99, after 58 steps, 56 % of them is what they were built with" in meaning

@@ -83,7 +83,7 @@ def two_inputs_and_outputs():
 def masked_sequence():
     words = keras.Input((LENGTH,), dtype="int32")
     h = keras.layers.Embedding(9, 8, mask_zero=True)(words)
-    h = keras.layers.LayerNormalization()(h + keras.layers.MultiHeadAttention(2, 4)(h, h))
+    h = keras.layers.LayerNormalization()(keras.layers.Add()([h, keras.layers.MultiHeadAttention(2, 4)(h, h)]))  # `+` would lose the mask.
     h = keras.layers.LSTM(5, return_sequences=True)(h)
     return keras.Model(words, dense(2)(keras_bn.BatchNormalization()(h)))
 
