@@ -1035,9 +1035,21 @@ MUTANTS = {
     ),
     "Dropout is blamed for warming up": (
         OF_VARIANCES,
-        "(not warming or _explained(last, layer) >= size / 2)",
-        "True",
+        "if not warming or _is_by_dropout(last, layer)}",
+        "if True}",
         [f"{TEST_CONCLUSIONS}::test_warming_up_says_how_long_it_lasts"],
+    ),
+    "Dropout is why, whatever its closed form says": (
+        OF_VARIANCES,
+        "<= abs(math.log(mode)) / 2",
+        "<= 9",
+        [f"{TEST_CONCLUSIONS}::test_dropout_is_not_why_where_its_closed_form_says_otherwise"],
+    ),
+    "what one call of a layer adds to the loss is forgotten in the next": (
+        CHAIN,
+        "_within_model(model, lambda: self._compute(values))",
+        "self._compute(values)",
+        [f"{TEST_CHAIN}::test_links_make_the_numbers_of_one_graph"],
     ),
     "one standard error is enough": (
         CONCLUSION,
@@ -1047,8 +1059,8 @@ MUTANTS = {
     ),
     "layers that hardly move count": (
         OF_SHIFTS,
-        "size < ROUNDING or 0 <",
-        "0 <",
+        "if size >= ROUNDING}",
+        "if size >= 0}",
         [f"{TEST_CONCLUSIONS}::test_layers_that_hardly_move_are_named_and_do_not_count"],
     ),
     "a net that has learned nothing is praised": (

@@ -103,7 +103,8 @@ class Instrument(keras.callbacks.Callback):
             failed = next((record["error"] for record in reversed(self.history) if "error" in record), None)
             why = f"no step of this training was due by every={self.every!r}" if failed is None else f"all measurements failed, the last with {failed}"
             return f"{type(self).__name__} has measured nothing.\nThere is nothing to conclude: {why}.\nMeasure more often, such as by every=1."
-        return str(self._conclusion(records))
+        failed = sum("error" in record for record in self.history[self.history.index(records[-1]) :])
+        return str(self._conclusion(records)) + (f"\n({failed} later measurements failed, the last with {self.history[-1]['error']})" if failed else "")
 
     def on_train_begin(self, logs=None):
         train_batch.release(self.model)
@@ -126,8 +127,7 @@ class Instrument(keras.callbacks.Callback):
             _measuring[self._fitted].discard(self)
         self._draw()
         if self.report:
-            with self._surviving("conclude", self._clock.updates()):
-                print(f"\n{self.summary()}", flush=True)
+            print(f"\n{self.summary()}", flush=True)
         self._log, self._has_begun = None, False
 
     def _begin_by_hand(self, model, x):

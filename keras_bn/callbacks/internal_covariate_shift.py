@@ -6,14 +6,13 @@ import keras
 
 from keras_bn import keras_internals
 from keras_bn.callbacks import instrument
-from keras_bn.callbacks.clock import learning_rate
 from keras_bn.callbacks.update_instrument import UpdateInstrument
 from keras_bn.inspection import evaluation, layer_order
 from keras_bn.inspection.objective import Objective
 from keras_bn.inspection.prepared import prepared
 from keras_bn.inspection.update import Update
 from keras_bn.measures import covariate_shift
-from keras_bn.measures.conclusions.covariate_shift import conclusion, unmoved
+from keras_bn.measures.conclusions.covariate_shift import conclusion, unshifted
 from keras_bn.measures.quantities import pictured
 
 TRAIN = "train"
@@ -110,7 +109,7 @@ class InternalCovariateShift(UpdateInstrument):
         return measured._replace(scalars=measured.scalars | {"loss": loss})
 
     def _to_draw(self, record):
-        return record | {f"{self.name}/{quantity.name}/{layer}": None for layer in unmoved(record) for quantity in pictured(self.quantities)}
+        return record | {f"{self.name}/{quantity.name}/{layer}": None for layer in unshifted(record) for quantity in pictured(self.quantities)}
 
     def _conclusion(self, records):
-        return conclusion(records, learning_rate(self._clock.optimizer))
+        return conclusion(records, self._constant_learning_rate())

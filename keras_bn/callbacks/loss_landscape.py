@@ -98,4 +98,5 @@ class LossLandscape(UpdateInstrument):
         return summaries.Measured(landscape.scalars | dict(zip(tags, landscape.smoothness)), descriptions, {})
 
     def _conclusion(self, records):
-        return conclusion(records)
+        along = self.step_sizes is None and type(optimizer := innermost(self._clock.optimizer)) is keras.optimizers.SGD and not optimizer.momentum
+        return conclusion(records, self._constant_learning_rate() if along else None)

@@ -79,6 +79,13 @@ class UpdateInstrument(instrument.Instrument):
                 "`loss`, a function of (model, x, y, sample_weight)."
             )
 
+    def _constant_learning_rate(self):
+        """Of the optimizer that `model.optimizer` is; None if it has none of its own that can be set."""
+        optimizer = self._clock.optimizer
+        if self._clock.updates_nothing or self._optimizer_given is not None or isinstance(clock.innermost(optimizer).get_config().get("learning_rate"), dict):
+            return None
+        return clock.learning_rate(optimizer)
+
     def _scale(self):
         """What the optimizer multiplies the loss by, so that gradients stay within the range of half precision."""
         return 1.0 if self._clock.updates_nothing else self._clock.optimizer.scale_loss(tf.constant(1.0))

@@ -15,8 +15,8 @@ from keras_bn.measures.variance_shift import NAME, QUANTITIES, Measure
 class VarianceShift(instrument.Instrument):
     """Logs `measures.variance_shift`: how far the moving statistics are from those that the layers' inputs have in inference.
 
-    Tags, for each batch normalisation layer: `variance_shift/ratio/02_batch_normalization`, `.../mean_shift/...`, `.../lag/...`, `.../mode/...`, and where
-    a Dropout stands in front of it `.../predicted_ratio/...`. The step is the number of updates so far.
+    Tags, for each batch normalisation layer: `variance_shift/ratio/02_batch_normalization`, `.../mean_shift/...`, `.../lag/...`, `.../mode/...`,
+    `.../error/...`, and where a Dropout stands in front of it `.../predicted_ratio/...`. The step is the number of updates so far.
 
     Args:
         data: as of the measure. It is read at each measurement: a generator would be used up, and a dataset must end. It must not share a random state with the
@@ -118,9 +118,12 @@ class VarianceShift(instrument.Instrument):
 
     def _measure(self):
         measure = prepared(Measure, self.net)
+        # Kept beside the numbers, since the net may be another one when conclusions are drawn.
+        layers = normalization_layers.names(self.net).items()
+        self._momenta = {name: layer.momentum if layer.trainable else 1.0 for layer, name in layers}
         rows = [(shift.layer, shift._asdict()) for shift in measure(batches.inputs(self.data))]
+        self._dropouts = measure.dropouts
         return instrument.by_layer(self.quantities, rows, measure.layer_names)
 
     def _conclusion(self, records):
-        measure, layers = prepared(Measure, self.net), {name: layer for layer, name in normalization_layers.names(self.net).items()}
-        return conclusion(records, {name: layer.momentum for name, layer in layers.items()}, measure.dropouts)
+        return conclusion(records, self._momenta, self._dropouts)

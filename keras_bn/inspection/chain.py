@@ -169,7 +169,7 @@ class _Link:
         with tf.GradientTape(), evaluation.stateless(model, Snapshot(held, carried.state)) as scope:
             before = dict(scope.state_mapping)
             values = dict(zip(self._entries, _masked(carried)))
-            self._compute(values)
+            _within_model(model, lambda: self._compute(values))
         self.weights = evaluation.weights_read(model, scope)
         state = [(scope.state_mapping[id(variable)], before[id(variable)]) for variable in model.non_trainable_variables]
         self._assigned = [index for index, (value, earlier) in enumerate(state) if value is not earlier]
@@ -203,6 +203,19 @@ def _masked(carried):
         if mask is not None:
             keras_internals.set_mask(value, mask)
     return carried.values
+
+
+def _within_model(model, run):
+    """Calls `run()` as from within a model: a layer that is called by nobody forgets, in its second call, what the first one added to the losses."""
+
+    class Caller(keras.Layer):
+        def call(self, training=None):
+            run()
+            return training
+
+    caller = Caller(name=model.name, dtype=model.dtype_policy)
+    caller.built = True
+    caller(training=True)
 
 
 def _cut(calls, results, holders):

@@ -69,7 +69,7 @@ class Objective:
         """The compiled loss within an open `evaluation.stateless`, of what the model has returned, and of the losses that its layers have added elsewhere."""
         model = self._model()
         for loss in added:
-            model.add_loss(loss)
+            keras.Layer.add_loss(model, loss)  # A functional model refuses its own.
         return _compiled(model, batch, outputs)
 
     def forward(self, snapshot: Snapshot, batch: Batch):

@@ -58,10 +58,10 @@ def worst(measure: str, table: tuple[Quantity, ...], scalars: dict[str, float]) 
     values, descriptions = {}, {}
     for quantity in table:
         tag, name = f"{measure}/{quantity.name}", f"{SUMMARY}/{quantity.worst}"
-        candidates = {each: value for each, value in scalars.items() if each == tag or (each.startswith(f"{tag}/") and math.isfinite(value))}
+        candidates = {each: value for each, value in scalars.items() if each == tag or each.startswith(f"{tag}/")}
         if quantity.worst is None or not candidates:
             continue
-        largest = max(candidates, key=candidates.get)
+        largest = max(candidates, key=lambda each: math.inf if math.isnan(candidates[each]) else candidates[each])
         values[name], descriptions[name] = candidates[largest], quantity.description()
         if quantity.by_layer:
             descriptions[name] = f"The largest over all layers. {quantity.description()}"

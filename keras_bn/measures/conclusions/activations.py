@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from keras_bn.measures.conclusions.conclusion import Conclusion, by_layer, largest, since
+from keras_bn.measures.conclusions.conclusion import Conclusion, by_layer, largest, not_finite, several, since
 
 UNTRAINABLE = 1.467**50  # Growth of the squared gradient norm, from the last to the first layer, above which none of the nets of Yang et al. 2019 trained.
+NORMAL = 0.022  # Of standard normal inputs, such as batch normalisation gives before gamma and beta, so many saturate a tanh; of a sigmoid fewer.
 
 
 def conclusion(records: Sequence[dict], examples: int) -> Conclusion:
@@ -17,6 +18,9 @@ def conclusion(records: Sequence[dict], examples: int) -> Conclusion:
         examples: in the batch that is measured.
     """
     last = records[-1]
+    broken = not_finite("ActivationStatistics", last, ["activation_statistics/input_mean", "activation_statistics/input_stddev"])
+    if broken is not None:
+        return broken
     head = f"ActivationStatistics, step {last['step']}: "
     ratios = by_layer(last, "activation_statistics/gradient_ratio")
     growth = float(np.exp(np.sum(np.log([ratio for ratio in ratios.values() if ratio > 0])))) if ratios else 1.0
@@ -26,29 +30,30 @@ def conclusion(records: Sequence[dict], examples: int) -> Conclusion:
             "As batch normalisation makes gradients grow in deep nets without ways around layers: above some 50 of them none trains (Yang et al. 2019).",
             "Add ways around blocks of layers: keras.layers.Add()([inputs, outputs]).",
         )
-    dead, saturated = (
-        {layer: value for layer, value in by_layer(last, f"activation_statistics/{name}").items() if value > 0} for name in ("dead", "saturated")
-    )
-    if dead:
+    dead, saturated = (by_layer(last, f"activation_statistics/{name}") for name in ("dead", "saturated"))
+    if any(dead.values()):
         layer = largest(dead)
         begin = since(records, lambda record: bool(record.get(f"activation_statistics/dead/{layer}")))
         return Conclusion(
             f"{head}behind {layer} {100 * dead[layer]:.3g} % of the channels are dead, the most of all layers; some are since step {begin}.",
-            f"They are 0 on all {examples} examples, so each is active for fewer than {100 * min(1, 3 / examples):.2g} % of the data (at 95 %); what is never "
+            f"They are 0 on all {examples} examples, so each is active for fewer than {100 * min(1, 3 / examples):.3g} % of the data (at 95 %); what is never "
             "active learns nothing.",
             "If it stays so on a larger batch, lower the learning rate, or use keras.layers.LeakyReLU().",
         )
-    if saturated:
+    if max(saturated.values(), default=0.0) > NORMAL:
         layer = largest(saturated)
         return Conclusion(
             f"{head}behind {layer} {100 * saturated[layer]:.3g} % of the activations are saturated, the most of all layers.",
-            "They are within 1 % of an end of their range, where hardly any gradient passes.",
-            "Where it is much, lower gamma: keras_bn.BatchNormalization(gamma_regularizer='l2'); or use keras.layers.ReLU().",
+            f"They are within 1 % of an end of their range, where hardly any gradient passes; of standard normal inputs {100 * NORMAL:g} % are in a tanh.",
+            "Lower gamma: keras_bn.BatchNormalization(gamma_regularizer='l2'); or use keras.layers.ReLU().",
         )
+    seen = len(dead.keys() | saturated.keys())
+    state = f"no channel is dead, and no more values are saturated than usual, behind {several(seen, 'layer')}" if seen else "no activation was measured"
     deviations = by_layer(last, "activation_statistics/input_stddev")
+    spread = f"The standard deviations of the inputs lie between {min(deviations.values()):.3g} and {max(deviations.values()):.3g}" if deviations else ""
+    growing = f"the squared gradient norm grows {growth:.3g} times from the last layer to the first" if ratios else ""
     return Conclusion(
-        f"{head}nothing is amiss: no channel is dead, no value saturated, in any of {len(deviations)} layers.",
-        f"The standard deviations of their inputs lie between {min(deviations.values(), default=np.nan):.3g} and {max(deviations.values(), default=np.nan):.3g}"
-        + (f"; the squared gradient norm grows {growth:.3g} times from the last to the first." if ratios else "."),
+        f"{head}nothing is amiss: {state}.",
+        ("; ".join(part for part in (spread, growing) if part) or "No distribution was measured") + ".",
         "There is nothing to do; a larger batch would show rarer faults.",
     )

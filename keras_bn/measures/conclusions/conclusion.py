@@ -1,12 +1,13 @@
 """`Conclusion`: what measurements say, in plain words; and what all conclusions are drawn with."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 CERTAIN = 3.0  # Standard errors: what differs by fewer may be chance.
+ROUNDING = 100 * float(np.finfo("float32").eps)  # Relative: a smaller difference of sums of many terms, in float32, may be rounding.
 LEAST_LOSSES = 6  # From which on the scatter of losses is known well enough to say whether they have fallen.
 
 
@@ -23,7 +24,8 @@ class Conclusion(NamedTuple):
 
 def by_layer(record: dict, tag: str) -> dict[str, float]:
     """The finite numbers of a record whose tags are `tag`/LAYER, by layer."""
-    return {name.removeprefix(f"{tag}/"): value for name, value in record.items() if name.startswith(f"{tag}/") and value is not None and math.isfinite(value)}
+    values = {name.removeprefix(f"{tag}/"): value for name, value in record.items() if name.startswith(f"{tag}/")}
+    return {layer: value for layer, value in values.items() if value is not None and math.isfinite(value)}
 
 
 def since(records: Sequence[dict], holds: Callable[[dict], bool]) -> int:
@@ -36,26 +38,44 @@ def since(records: Sequence[dict], holds: Callable[[dict], bool]) -> int:
     return step
 
 
-def largest(values: dict[str, float]) -> str:
-    """The layer of the largest value."""
-    return max(values, key=values.get)
+def largest(values: dict[str, float]) -> str | None:
+    """The layer of the largest value; None where there is none."""
+    return max(values, key=values.get, default=None)
+
+
+def several(number: int, singular: str) -> str:
+    """Such as "1 layer" or "2 layers"."""
+    return f"{number} {singular}{'' if number == 1 else 's'}"
+
+
+def not_finite(measure: str, record: dict, tags: Iterable[str]) -> Conclusion | None:
+    """The conclusion where a layer has no finite number for one of these tags; else None."""
+    broken = list(dict.fromkeys(name.rsplit("/", 1)[1] for tag in tags for name, value in record.items() if name.startswith(f"{tag}/") and value is None))
+    if not broken:
+        return None
+    return Conclusion(
+        f"{measure}, step {record['step']}: {several(len(broken), 'layer')}, {broken[0]} among them, have numbers that are not finite.",
+        "Either the training diverges, or a variance or a gradient is 0 there.",
+        "Look at the loss: where it is none, lower the learning rate; else at this layer's inputs, by keras_bn.callbacks.ActivationStatistics((x, y)).",
+    )
 
 
 def not_learned(measure: str, records: Sequence[dict], tag: str) -> Conclusion | None:
     """The conclusion where the loss has not fallen by more than its scatter; else None.
 
-    The losses are those of the measured steps. The means of their first and their second half are compared by CERTAIN standard errors of the difference.
+    The losses are those of the measured steps. The means of their first and their second half are compared by CERTAIN standard errors of the difference, by the
+    scatter of the second half: that of the first holds what they have fallen by.
     """
     losses = [record[tag] for record in records if record.get(tag) is not None]
     if len(losses) < LEAST_LOSSES:
         return None
     first, second = np.array_split(np.asarray(losses), 2)
-    error = math.sqrt(first.var(ddof=1) / len(first) + second.var(ddof=1) / len(second))
-    if first.mean() - second.mean() > CERTAIN * error and first.mean() - second.mean() > np.finfo("float32").eps * abs(first.mean()):
+    error = second.std(ddof=1) * math.sqrt(1 / len(first) + 1 / len(second))
+    if first.mean() - second.mean() > max(CERTAIN * error, ROUNDING * abs(first.mean())):
         return None
     return Conclusion(
-        f"{measure}: the loss of the measured steps has not fallen: {first.mean():.4g} in their first half, {second.mean():.4g} in their second, "
-        f"of standard error {error:.2g}.",
-        "The net has not learned meanwhile, so that small numbers here say nothing good: what does not move does not shift.",
-        "First make it learn: look at the gradients by layer, keras_bn.callbacks.ActivationStatistics((x, y)), and try another learning rate.",
+        f"{measure}: the loss of the measured steps has not fallen by more than its scatter: {first.mean():.4g} in their first half, {second.mean():.4g} in "
+        f"their second, standard error {error:.2g}.",
+        "Either the net has not learned meanwhile, and small numbers here say nothing good, as what does not move does not shift; or it had converged before.",
+        "If it is to learn, look at the gradients by layer, keras_bn.callbacks.ActivationStatistics((x, y)), and try another learning rate.",
     )

@@ -2,12 +2,9 @@
 
 from collections.abc import Sequence
 
-import numpy as np
+from keras_bn.measures.conclusions.conclusion import ROUNDING, Conclusion, by_layer, largest, not_finite, not_learned, several, since
 
-from keras_bn.measures.conclusions.conclusion import Conclusion, by_layer, largest, not_learned, since
-
-# Below it a difference of two gradients, computed in float32 over many terms, may be rounding.
-ROUNDING = 100 * float(np.finfo("float32").eps)
+_FIRST = "01_"  # What the first layer's name begins with: nothing is before it, and its shift is 0.
 
 
 def conclusion(records: Sequence[dict], learning_rate: float | None) -> Conclusion:
@@ -15,24 +12,30 @@ def conclusion(records: Sequence[dict], learning_rate: float | None) -> Conclusi
 
     Args:
         records: one at least, as of `InternalCovariateShift.history`.
-        learning_rate: of the optimizer now; None where it has none.
+        learning_rate: the constant one that the model's optimizer has now; None where there is none.
     """
-    stuck = not_learned("InternalCovariateShift", records, "internal_covariate_shift/loss")
-    if stuck is not None:
-        return stuck
     last = records[-1]
-    still = unmoved(last)
-    shifts = {layer: shift for layer, shift in by_layer(last, "internal_covariate_shift/relative").items() if layer not in still and shift > 0}
-    marked = f" {len(still)} layers hardly move, {still[0]} among them: cosines of 1 there say nothing." if still else ""
+    for other in (
+        not_finite("InternalCovariateShift", last, ["internal_covariate_shift/l2", "internal_covariate_shift/relative"]),
+        not_learned("InternalCovariateShift", records, "internal_covariate_shift/loss"),
+    ):
+        if other is not None:
+            return other
+    marked = "".join(
+        f" {several(len(layers), 'layer')} {words}, {layers[0]} among them."
+        for layers, words in ((unshifted(last), "shift by less than rounding, so that cosines of 1 say nothing"), (_unmoved(last), "hardly move"))
+        if layers
+    )
+    shifts = _shifts(last)
     if not shifts:
         return Conclusion(
-            f"InternalCovariateShift, step {last['step']}: no layer's gradient changes by what the layers before it do.",
-            f"There is nothing before the first layer, and else nothing moved.{marked}",
-            "Measure all layers of a net that learns: layers=None.",
+            f"InternalCovariateShift, step {last['step']}: no layer's gradient changes by more than rounding.",
+            f"Nothing is before the first layer, and what else is measured is not reached by updates.{marked}",
+            "Measure all layers, layers=None; if that is so, look whether the net learns.",
         )
     layer = largest(shifts)
     size, cosine = shifts[layer], last.get(f"internal_covariate_shift/cosine/{layer}")
-    begin = since(records, lambda record: largest(by_layer(record, "internal_covariate_shift/relative") or {None: 0}) == layer)
+    begin = since(records, lambda record: largest(_shifts(record)) == layer)
     direction = "" if cosine is None else f", cosine {cosine:.3g}"
     finding = f"InternalCovariateShift, step {last['step']}: {layer} shifts most, and has since step {begin}: by {size:.3g} of its gradient{direction}."
     if size < 1:
@@ -49,7 +52,15 @@ def conclusion(records: Sequence[dict], learning_rate: float | None) -> Conclusi
     )
 
 
-def unmoved(record: dict) -> list[str]:
-    """The layers of a record whose weights, or whose gradients, hardly change: by less than float32 tells."""
-    sizes, shifts = (by_layer(record, f"internal_covariate_shift/{quantity}") for quantity in ("update_size", "relative"))
-    return [layer for layer, size in sizes.items() if size < ROUNDING or 0 < shifts.get(layer, 1.0) < ROUNDING]
+def unshifted(record: dict) -> list[str]:
+    """The layers of a record whose gradients change by less than float32 tells, and that are not the first."""
+    relative = by_layer(record, "internal_covariate_shift/relative")
+    return [layer for layer, size in relative.items() if size < ROUNDING and not layer.startswith(_FIRST)]
+
+
+def _unmoved(record):
+    return [layer for layer, size in by_layer(record, "internal_covariate_shift/update_size").items() if size < ROUNDING]
+
+
+def _shifts(record):
+    return {layer: size for layer, size in by_layer(record, "internal_covariate_shift/relative").items() if size >= ROUNDING}

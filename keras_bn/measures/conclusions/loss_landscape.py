@@ -1,43 +1,51 @@
 """What `loss_landscape` says of a training."""
 
+import math
 from collections.abc import Sequence
 
-import numpy as np
-
-from keras_bn.measures.conclusions.conclusion import Conclusion, not_learned, since
+from keras_bn.measures.conclusions.conclusion import ROUNDING, Conclusion, not_learned, since
 
 
-def conclusion(records: Sequence[dict]) -> Conclusion:
-    """Of one training. A step is too long whose end has a larger loss than its beginning.
+def conclusion(records: Sequence[dict], learning_rate: float | None) -> Conclusion:
+    """Of one training. A step is too long whose end has a larger loss than its beginning, by more than rounding.
 
     Args:
         records: one at least, as of `LossLandscape.history`.
+        learning_rate: of plain SGD, which steps along the gradient, where the step sizes are multiples of it; else None.
     """
+    last = records[-1]
+    loss, lowest, highest, smoothness, change, norm = (
+        _value(last, name) for name in ("loss", "loss_min", "loss_max", "effective_smoothness", "gradient_change_max", "gradient_norm")
+    )
+    head = f"LossLandscape, step {last['step']}: "
+    if not all(map(math.isfinite, (loss, lowest, highest, smoothness, change, norm))) or smoothness <= 0 or norm <= 0:
+        return Conclusion(
+            f"{head}the loss is {loss:.4g}, and along the gradient {lowest:.4g} to {highest:.4g}, with an effective smoothness of {smoothness:.3g}.",
+            "That says nothing of the landscape: a step size is 0, the gradient is 0, or the training diverges.",
+            "Give step sizes that are not 0, such as LossLandscape(step_sizes=[0.01, 0.1]); if the loss itself is not finite, lower the learning rate.",
+        )
     stuck = not_learned("LossLandscape", records, "loss_landscape/loss")
     if stuck is not None:
         return stuck
-    last = records[-1]
-    loss, lowest, highest, smoothness, limit = (
-        np.nan if last.get(f"loss_landscape/{name}") is None else last[f"loss_landscape/{name}"]
-        for name in ("loss", "loss_min", "loss_max", "effective_smoothness", "grid_limit")
-    )
-    head = f"LossLandscape, step {last['step']}: "
-    if not np.isfinite([loss, lowest, highest, smoothness]).all():
-        return Conclusion(
-            f"{head}the loss is {loss:.4g}, and along the gradient {lowest:.4g} to {highest:.4g}, with an effective smoothness of {smoothness:.3g}.",
-            "Some of these are no numbers: a step size is 0, the gradient is 0, or the training diverges.",
-            "Give step sizes that are not 0, such as LossLandscape(step_sizes=[0.01, 0.1]); if the loss itself is none, lower the learning rate.",
-        )
     along = f"{head}from a loss of {loss:.4g} the steps along the gradient lead to {lowest:.4g} to {highest:.4g}; effective smoothness {smoothness:.3g}"
-    if highest > loss:
-        begin = since(records, lambda record: (record.get("loss_landscape/loss_max") or np.inf) > (record.get("loss_landscape/loss") or 0))
+    turn = f"the gradient changes by {change / norm:.2g} of its own size at most on the way"
+    if _rises(last):
+        code = "" if learning_rate is None or learning_rate <= 1 / smoothness else f": model.optimizer.learning_rate = {1 / smoothness:.2g}"
         return Conclusion(
-            f"{along}; the longest are too long, since step {begin}.",
-            f"The gradient turns by {smoothness / limit:.2g} of its own size on the way: it does not say where the loss goes as far away as that.",
-            f"Keep steps below 2 / smoothness: model.optimizer.learning_rate = {1 / smoothness:.2g} is safe along this gradient.",
+            f"{along}; some steps raise the loss, as since step {since(records, _rises)}.",
+            f"As long as that, steps go too far: {turn}.",
+            f"Take steps of 1 / smoothness at most, as far as these step sizes tell{code}.",
         )
     return Conclusion(
-        f"{along}.",
-        f"All step sizes lower the loss, the gradient turning by {smoothness / limit:.2g} of its own size at most on the way: nothing is amiss.",
-        "There is nothing to do: the longest of these steps still lowers the loss.",
+        f"{along}.", f"No step size raises the loss: nothing is amiss; {turn}.", "There is nothing to do: the longest of these steps is not too long."
     )
+
+
+def _value(record, name):
+    value = record.get(f"loss_landscape/{name}")
+    return math.nan if value is None else value
+
+
+def _rises(record):
+    loss, highest = _value(record, "loss"), _value(record, "loss_max")
+    return math.isnan(highest) or highest - loss > ROUNDING * abs(loss)

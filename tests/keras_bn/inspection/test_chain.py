@@ -57,6 +57,12 @@ def with_penalties():
     return keras.Sequential([keras.Input((5,)), *layers])
 
 
+def sharing_penalties():
+    """A functional model, in which a layer with a penalty is called twice in one link."""
+    penalised, entry = keras.layers.Dense(5, activity_regularizer="l2"), keras.Input((5,))
+    return keras.Model(entry, keras.layers.Dense(2)(penalised(penalised(dense(5)(dense(5)(entry))))))
+
+
 def within_one_call():
     """Layers within a layer, which learn from where they are called that this is training; several kernels in one call."""
 
@@ -110,7 +116,7 @@ def subclassed():
     return Chained()
 
 
-NETS = [residual, skipping, nested_and_shared, with_penalties, within_one_call, two_inputs_and_outputs, masked_sequence, half, subclassed]
+NETS = [residual, skipping, nested_and_shared, with_penalties, sharing_penalties, within_one_call, two_inputs_and_outputs, masked_sequence, half, subclassed]
 
 
 def batch_for(net, rng):

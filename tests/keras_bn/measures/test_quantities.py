@@ -95,11 +95,11 @@ def test_the_summary_has_the_worst_of_all_layers_and_which_that_is():
     scalars = {
         "variance_shift/ratio/01_a": 2.0,
         "variance_shift/ratio/12_b": 3.0,
-        "variance_shift/ratio/13_c": float("nan"),
         "variance_shift/mean_shift/01_a": 9.0,
     }
     values, descriptions = worst(VARIANCES, VARIANCE_QUANTITIES, scalars)
     assert values == {"0_summary/variance_shift": 3.0, "0_summary/variance_shift_layer": 12}
+    assert worst(VARIANCES, VARIANCE_QUANTITIES, scalars | {"variance_shift/ratio/13_c": float("nan")})[0]["0_summary/variance_shift_layer"] == 13
     assert descriptions["0_summary/variance_shift"].startswith("The largest over all layers. variance in inference / moving variance, or its inverse, in 1. ")
     values, _ = worst(LANDSCAPE, LANDSCAPE_QUANTITIES, {"loss_landscape/effective_smoothness": 5.0, "loss_landscape/loss": 1.0})
     assert values == {"0_summary/smoothness": 5.0}
