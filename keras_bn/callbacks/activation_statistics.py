@@ -79,15 +79,18 @@ class ActivationStatistics(UpdateInstrument):
         with instrument.refusing(self, "data", f"a batch for {self.net.name}, such as `fit` takes"):
             batch = evaluation.batch_of(self.data)
             snapshot = prepared(Objective, self.net, self.loss).snapshot(batch)
-            prepared(activations.Measure, self.net, self.loss)(snapshot, batch, self._has_gradients(batch), self._scale())
+            self._prepared_measure()(snapshot, batch, self._has_gradients(batch), self._scale())
 
     def _measure(self, update: Update):
-        measure, batch = prepared(activations.Measure, self.net, self.loss), evaluation.batch_of(self.data)
+        measure, batch = self._prepared_measure(), evaluation.batch_of(self.data)
         before = measure(update.before, batch, self._has_gradients(batch), self._scale())
         after = measure.inputs_after(update.before._replace(weights=update.after), batch)
         rows = [(now.layer, now.scalars | activations.changes(now.inputs, *later)) for now, later in zip(before, after)]
         histograms = {f"inputs/{now.layer}": now.inputs.sample for now in before}
         return instrument.by_layer(self.quantities, rows, measure.layer_names)._replace(histograms=histograms)
+
+    def _prepared_measure(self):
+        return prepared(activations.Measure, self.net, self.loss, any(row.name.startswith("output_") for row in self.quantities))
 
     def _has_gradients(self, batch):
         return batch.y is not None or self.loss is not None

@@ -79,7 +79,7 @@ class ActivationStatistics(NamedTuple):
 
     layer: str
     inputs: Distribution
-    outputs: Distribution
+    outputs: Distribution | None
     saturated: float | None
     dead: float | None
     gradient_norm: float | None
@@ -89,7 +89,7 @@ class ActivationStatistics(NamedTuple):
     def scalars(self) -> dict[str, float | None]:
         """The quantities of one evaluation, by their names; those of an update are not among them."""
         values = {name: getattr(self, name) for name in ("saturated", "dead", "gradient_norm", "gradient_ratio")}
-        for side, distribution in (("input", self.inputs), ("output", self.outputs)):
+        for side, distribution in (("input", self.inputs), *([("output", self.outputs)] if self.outputs else [])):
             values |= {f"{side}_mean": distribution.overall_mean, f"{side}_stddev": distribution.overall_stddev}
             values |= {f"{side}_p{percent}": value for percent, value in zip(PERCENTILES, distribution.percentiles)}
         return values
@@ -137,13 +137,17 @@ def activation_statistics(model: keras.Model, x, y=None, sample_weight=None, los
 
 
 class Measure:
-    """`Measure(model, loss)(snapshot, batch, gradients)`: the activation statistics of a model.
+    """`Measure(model, loss, outputs)(snapshot, batch, gradients)`: the activation statistics of a model.
+
+    Args:
+        outputs: whether the distribution of the outputs is wanted, which takes time; else it is None.
 
     Attributes:
         layer_names: dict, a result's `layer` to the layer's own name.
     """
 
-    def __init__(self, model: keras.Model, loss: Callable | None = None):
+    def __init__(self, model: keras.Model, loss: Callable | None = None, outputs: bool = True):
+        self._outputs = outputs
         self._model, self._objective = weakref.ref(model), prepared(Objective, model, loss)
         self.layer_names = {name: layer.name for layer, name in normalization_layers.names(model).items()}
         self._called = []  # Names of the layers, in the order in which they compute; filled when traced.
@@ -161,7 +165,7 @@ class Measure:
             ActivationStatistics(
                 layer=name,
                 inputs=_distribution(result, "inputs"),
-                outputs=_distribution(result, "outputs"),
+                outputs=_distribution(result, "outputs") if self._outputs else None,
                 saturated=_plain(result.get("saturated")),
                 dead=_plain(result.get("dead")),
                 gradient_norm=_plain(norm),
@@ -172,7 +176,8 @@ class Measure:
 
     def inputs_after(self, snapshot: Snapshot, batch: Batch) -> list[tuple[np.ndarray, np.ndarray]]:
         """The means and variances alone of the inputs of the same layers, at other weights."""
-        return [tuple(value.numpy() for value in moments) for moments in self._moments_of_inputs(snapshot, batch)]
+        with evaluation.without_graph_optimiser():
+            return [tuple(value.numpy() for value in moments) for moments in self._moments_of_inputs(snapshot, batch)]
 
     def _computed(self, snapshot, batch, scale):
         """One dict a layer; without gradients for a scale of None."""
@@ -207,7 +212,7 @@ class Measure:
 
     def _of_call(self, call):
         axis, result = call.axis, {}
-        for name, values in (("inputs", call.inputs), ("outputs", call.outputs)):
+        for name, values in (("inputs", call.inputs), *([("outputs", call.outputs)] if self._outputs else [])):
             result[f"{name}_mean"], result[f"{name}_variance"] = self._mean_and_variance(call, values)
             result[f"{name}_sample"] = self._sample(values, axis, call.mask)
         if call.activation is not None:

@@ -82,7 +82,7 @@ def test_a_second_fit_traces_nothing_anew_unless_the_model_is_another():
 
     def measures_now():
         kinds = VarianceShift, LossLandscape, activations.Measure
-        options = [(), (None,), (None,)]
+        options = [(), (None,), (None, True)]
         measures = [prepared(kind, model, *each) for kind, each in zip(kinds, options)]
         return [covariate_shift.measure_of(model, evaluation.batch_of(trainings.X)), *measures]
 
