@@ -176,8 +176,8 @@ class Measure:
 
     def inputs_after(self, snapshot: Snapshot, batch: Batch) -> list[tuple[np.ndarray, np.ndarray]]:
         """The means and variances alone of the inputs of the same layers, at other weights."""
-        with evaluation.without_graph_optimiser():
-            return [tuple(value.numpy() for value in moments) for moments in self._moments_of_inputs(snapshot, batch)]
+        # Optimised as `function` is, so that what an update does not reach has the same bits.
+        return [tuple(value.numpy() for value in moments) for moments in self._moments_of_inputs(snapshot, batch)]
 
     def _computed(self, snapshot, batch, scale):
         """One dict a layer; without gradients for a scale of None."""

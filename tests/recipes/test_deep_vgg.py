@@ -108,7 +108,7 @@ def test_measuring_changes_no_result_and_is_in_tensorboard(whole, tmp_path):
     }.items():
         records = summaries.read_scalars(tmp_path / "tensorboard" / contestant / "measures-deep")
         assert [record["step"] for record in records] == [0, 4]
-        assert {tag.split("/")[0] for record in records for tag in record} == {"step", *measures}
+        assert {tag.split("/")[0] for record in records for tag in record} == {"step", "0_summary", *measures}
         assert {f"internal_covariate_shift/cosine/{number:02d}_conv2d" for number in range(1, 9)} < set(records[0])
 
 

@@ -48,15 +48,20 @@ def several(number: int, singular: str) -> str:
     return f"{number} {singular}{'' if number == 1 else 's'}"
 
 
+def named(layers: Sequence[str]) -> str:
+    """Such as "2 layers (02_dense, 03_dense)"; of more than three the first three."""
+    return f"{several(len(layers), 'layer')} ({', '.join([*layers[:3], *(['...'] if len(layers) > 3 else [])])})"
+
+
 def not_finite(measure: str, record: dict, tags: Iterable[str]) -> Conclusion | None:
     """The conclusion where a layer has no finite number for one of these tags; else None."""
     broken = list(dict.fromkeys(name.rsplit("/", 1)[1] for tag in tags for name, value in record.items() if name.startswith(f"{tag}/") and value is None))
     if not broken:
         return None
     return Conclusion(
-        f"{measure}, step {record['step']}: {several(len(broken), 'layer')}, {broken[0]} among them, have numbers that are not finite.",
+        f"{measure}, step {record['step']}: not all numbers are finite of {named(broken)}.",
         "Either the training diverges, or a variance or a gradient is 0 there.",
-        "Look at the loss: where it is none, lower the learning rate; else at this layer's inputs, by keras_bn.callbacks.ActivationStatistics((x, y)).",
+        "Look at the loss: where it is none, lower the learning rate; else at the inputs there, by keras_bn.callbacks.ActivationStatistics((x, y)).",
     )
 
 

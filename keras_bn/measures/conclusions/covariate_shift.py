@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from keras_bn.measures.conclusions.conclusion import ROUNDING, Conclusion, by_layer, largest, not_finite, not_learned, several, since
+from keras_bn.measures.conclusions.conclusion import ROUNDING, Conclusion, by_layer, largest, named, not_finite, not_learned, since
 
 _FIRST = "01_"  # What the first layer's name begins with: nothing is before it, and its shift is 0.
 
@@ -22,8 +22,8 @@ def conclusion(records: Sequence[dict], learning_rate: float | None) -> Conclusi
         if other is not None:
             return other
     marked = "".join(
-        f" {several(len(layers), 'layer')} {words}, {layers[0]} among them."
-        for layers, words in ((unshifted(last), "shift by less than rounding, so that cosines of 1 say nothing"), (_unmoved(last), "hardly move"))
+        f" {words}: {named(layers)}."
+        for words, layers in (("Shifts below rounding, where cosines of 1 say nothing", unshifted(last)), ("Weights that hardly move", _unmoved(last)))
         if layers
     )
     shifts = _shifts(last)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from keras_bn.measures.conclusions.conclusion import CERTAIN, Conclusion, by_layer, largest, not_finite, several, since
+from keras_bn.measures.conclusions.conclusion import CERTAIN, Conclusion, by_layer, largest, named, not_finite, several, since
 
 LEFT = 0.01  # Below it the share of the moving statistics that is still as built counts as none.
 
@@ -86,7 +86,7 @@ def _warms(record, layer, momentum):
 
 
 def _dropout_shifts(records, layer, dropouts, warming):
-    also = f" The moving statistics of {several(len(warming), 'layer')}, {warming[0]} among them, are warming up besides." if warming else ""
+    also = f" Warming up besides: the moving statistics of {named(warming)}." if warming else ""
     predicted = _value(records[-1], "predicted_ratio", layer)
     if math.isnan(predicted):
         why = f"{dropouts[layer]} in front of it is why"

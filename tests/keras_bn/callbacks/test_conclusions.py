@@ -118,7 +118,7 @@ def test_layers_that_hardly_move_are_named_and_do_not_count():
     assert covariate_shift.unshifted(history[0]) == ["02_b"]
     result = covariate_shift.conclusion(history, 0.1)
     assert "03_c shifts most, and has since step 0: by 2 of its gradient, cosine 0.1." in result.finding
-    assert "1 layer shift by less than rounding, so that cosines of 1 say nothing, 02_b among them. 1 layer hardly move, 01_a among them." in result.meaning
+    assert "Shifts below rounding, where cosines of 1 say nothing: 1 layer (02_b). Weights that hardly move: 1 layer (01_a)." in result.meaning
     assert "more than the gradient itself" in result.meaning
     assert result.remedy.endswith("model.optimizer.learning_rate = 0.05.")
 
@@ -146,7 +146,7 @@ def test_activations_say_what_a_batch_can_tell():
 @pytest.mark.parametrize("conclude", [lambda each: variance_shift.conclusion(each, {}, {}), lambda each: covariate_shift.conclusion(each, None)])
 def test_what_is_not_finite_is_not_praised(conclude):
     record = {"step": 3, "variance_shift/lag/02_b": None, "internal_covariate_shift/relative/02_b": None}
-    assert "1 layer, 02_b among them, have numbers that are not finite" in conclude([record]).finding
+    assert "not all numbers are finite of 1 layer (02_b)." in conclude([record]).finding
 
 
 def test_a_net_that_learns_fast_is_said_to_learn():
