@@ -13,9 +13,6 @@ from keras_bn.inspection.evaluation import Batch, Snapshot
 from keras_bn.inspection.functional_calls import INPUTS, functional_calls
 from keras_bn.inspection.objective import Objective
 
-# That a link holds. With one each, passes begin a little later, a ResNet-50's measurement is 8 % faster, and it has twice as many functions to trace.
-KERNELS = 2
-
 
 class Carried(NamedTuple):
     """What passes from one link to the next.
@@ -223,16 +220,15 @@ def _cut(calls, results, holders):
 
     Args:
         results: keys of what the outputs are made of.
-        holders: ids of the kernels, of which a part holds KERNELS.
+        holders: ids of the kernels; each part begins with a call that holds some, but for what is before the first of them.
     """
     last_use = {key: index for index, call in enumerate(calls) for key in call.inputs} | dict.fromkeys(results, len(calls))
-    passing, parts, held = [INPUTS], [([], [INPUTS])], 0
+    passing, parts, is_begun = [INPUTS], [([], [INPUTS])], False
     for index, call in enumerate(calls):
         if call.layer is not None and any(id(variable) in holders for variable in call.layer.variables):
-            if held == KERNELS:
+            if is_begun:
                 parts.append(([], list(passing)))
-                held = 0
-            held += 1
+            is_begun = True
         parts[-1][0].append(call)
         passing = [key for key in dict.fromkeys([*passing, *call.outputs]) if last_use.get(key, -1) > index]
     exits = [*(entries for _, entries in parts[1:]), results]
