@@ -153,7 +153,8 @@ class Measure:
 
     def with_loss(self, update: Update, scale=1.0) -> tuple[float, list[CovariateShift]]:
         """The loss before the update, and the same."""
-        with evaluation.without_graph_optimiser():
+        # Without the optimiser the one graph of small nets takes more memory.
+        with contextlib.nullcontext() if self._chain is None else evaluation.without_graph_optimiser():
             results = self.function(update.before, update.after, update.batch, tf.convert_to_tensor(scale, tf.float32))
         loss, rows, sizes = (result.numpy() for result in results)
         with np.errstate(divide="ignore", invalid="ignore"):

@@ -131,8 +131,7 @@ class Measure:
         """step_sizes: float64; scale: as of `Objective.gradients`."""
 
         def at(gradients, step_size):
-            with evaluation.without_graph_optimiser():
-                return self.function(snapshot, gradients, tf.constant(step_size, tf.float64), batch, tf.convert_to_tensor(scale, tf.float32))
+            return self.function(snapshot, gradients, tf.constant(step_size, tf.float64), batch, tf.convert_to_tensor(scale, tf.float32))
 
         # At gradients of 0 the weights stay, and the change of the gradient is the gradient itself: the same trace serves.
         loss, gradients, norm = at([tf.zeros_like(weight) for weight in snapshot.weights], 0.0)
