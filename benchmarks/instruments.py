@@ -15,6 +15,7 @@ Nothing is logged to a file. Apart from that:
     python -m benchmarks.instruments --intervals=4 --batch_size=512       and with the batch
 """
 
+import contextlib
 import multiprocessing
 import resource
 import statistics
@@ -96,8 +97,6 @@ class Training:
 
     def loop(self, steps, instruments):
         """The same by hand, each step within the contexts of the instruments."""
-        import contextlib
-
         import tensorflow as tf
 
         model = self.model
@@ -141,10 +140,11 @@ def _callbacks(settings):
 def slowdowns(training, interval, settings):
     """One comparison, as the JSON file has it: the times of all contestants at this interval."""
     names, schedule = [PLAIN, *contestants(settings)], {}
+    train = training.fit
     if interval in (DEFAULT, SHORT):
         names, steps, measurements = [PLAIN, names[-1]], DEFAULT_STEPS if interval == DEFAULT else SHORT_STEPS, None
     elif interval == BY_LOOP:
-        steps, schedule["every"] = SHORTEST, LOOP_INTERVAL
+        train, steps, schedule = training.loop, SHORTEST, {"every": LOOP_INTERVAL, "loss": training.loss}
         measurements = steps // LOOP_INTERVAL
     elif interval == NEVER:
         steps, measurements, schedule["every"] = UNMEASURED_STEPS, None, lambda step: False
@@ -152,9 +152,6 @@ def slowdowns(training, interval, settings):
         schedule["every"] = int(interval)
         steps = max(schedule["every"], SHORTEST)
         measurements = steps // schedule["every"]
-    train = training.fit
-    if interval == BY_LOOP:
-        train, schedule["loss"] = training.loop, training.loss
     callbacks_of = {name: training.instruments(name, **schedule) for name in names}
     trainings = {name: lambda name=name: train(steps, callbacks_of[name]) for name in names}
     times = timing.interleaved(trainings, settings["repetitions"], settings["seconds"], warm_up=1, settling=0)

@@ -241,8 +241,9 @@ class Instrument(keras.callbacks.Callback):
         records = self._measured()
         if self._log is not None and records:
             with self._surviving("draw", records[-1]["step"]):
+                records = [self._to_draw(record) for record in records]
                 for quantity in quantities.pictured(self.quantities):
-                    self._log.draw(f"{self.name}/{quantity.name}", [self._to_draw(record) for record in records], quantity.name, **quantity.colours._asdict())
+                    self._log.draw(f"{self.name}/{quantity.name}", records, quantity.name, **quantity.colours._asdict())
 
     def _to_draw(self, record):
         """A record without the numbers that say nothing; their fields are grey."""

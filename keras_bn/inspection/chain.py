@@ -110,13 +110,11 @@ class Chain:
         """The gradients of the loss to the kernels of these indices; scale: that of the pass."""
         kernels = [completed.snapshot.weights[index] for index in indices]
         results = [completed.at_loss[self._kernels.index(index)] for index in indices]
-        for link, carried, gradients in zip(self._links, completed.carried, completed.gradients):
-            if link.weights.isdisjoint(indices):
-                continue
+        for number in self.links_of(indices):
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(kernels)
-                values = link(carried, completed.snapshot.weights, moving=indices).differentiable
-            gradients = [tf.zeros_like(value) if gradient is None else gradient for value, gradient in zip(values, gradients)]
+                values = self._links[number](completed.carried[number], completed.snapshot.weights, moving=indices).differentiable
+            gradients = [tf.zeros_like(value) if gradient is None else gradient for value, gradient in zip(values, completed.gradients[number])]
             for index, gradient in enumerate(tape.gradient(values, kernels, gradients)):
                 if gradient is not None:
                     gradient = _unscaled(gradient, scale)
@@ -127,9 +125,9 @@ class Chain:
         if self._outputs_of is None:
             self._read_by_loss = range(len(snapshot.weights))
             return self._objective.loss(snapshot, batch)
-        model, loss = self._model(), self._objective.loss_of_outputs
+        model = self._model()
         with evaluation.stateless(model, snapshot._replace(state=carried.state)) as scope:
-            result = loss(batch, self._outputs_of(_masked(carried)), carried.losses)
+            result = self._objective.loss_of_outputs(batch, self._outputs_of(_masked(carried)), carried.losses)
         self._read_by_loss = evaluation.weights_read(model, scope)
         return result
 

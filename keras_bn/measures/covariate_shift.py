@@ -132,7 +132,8 @@ def _refuse_weights(model, name, weights):
 class Measure:
     """`Measure(model, stages, loss)(update)`: the covariate shift of these stages of a model.
 
-    Up to LARGEST the passes of all layers are one graph, which small nets compute fastest. A larger net is a `Chain`, whose links are traced once each.
+    Up to LARGEST the passes of all layers are one graph, which small nets compute fastest. A larger net is a `Chain`, in which one traced pass
+    serves all layers.
 
     Attributes:
         layer_names: dict, a result's `layer` to the layer's own name.
@@ -145,7 +146,7 @@ class Measure:
         self.layer_names = {stage.name: stage.layer().name for stage in stages}
         size = sum(len(model.trainable_variables) - len(stage.earlier) for stage in stages)
         self._chain = None if size <= LARGEST else Chain(model, self._objective, self._indices)
-        self.function = evaluation.traced(self._all_layers if size <= LARGEST else self._by_chain)
+        self.function = evaluation.traced(self._computed)
 
     def __call__(self, update: Update, scale=1.0) -> list[CovariateShift]:
         """One result for each stage; scale: as of `Objective.gradients`."""
@@ -163,8 +164,14 @@ class Measure:
                 for stage, (l2, before, mixed, product), size in zip(self._stages, rows, sizes)
             ]
 
-    def _all_layers(self, before, after, batch, scale):
-        """The loss, the rows of `_compared`, (layers, 4), and `_update_sizes`.
+    def _computed(self, before, after, batch, scale):
+        """The loss, the rows of `_compared`, (layers, 4), and `_update_sizes`."""
+        loss, gradients = self._objective.gradients(before, batch, self._indices, scale)
+        rows = self._in_one_graph if self._chain is None else self._by_chain
+        return loss, rows(dict(zip(self._indices, gradients)), before, after, batch, scale), self._update_sizes(before.weights, after)
+
+    def _in_one_graph(self, unmixed, before, after, batch, scale):
+        """The rows. unmixed: G of each kernel by its index.
 
         Layers that G' computes with the weights `after` are computed once, and taken from a record in each pass.
 
@@ -179,8 +186,7 @@ class Measure:
                 # Watched by a tape, layers compute as they do in the passes that reuse their outputs, to the bit.
                 tape.watch([after[index] for index in self._indices])
                 evaluation.outputs(model, before._replace(weights=after), batch.x, training=True)
-        loss, gradients = self._objective.gradients(before, batch, self._indices, scale)
-        unmixed, rows = dict(zip(self._indices, gradients)), []
+        rows = []
         for stage in self._stages:
             at_before = at_mixed = [unmixed[index] for index in stage.kernels]
             if stage.earlier:
@@ -190,12 +196,10 @@ class Measure:
                 with calls.replaying(before=first) if self._records else contextlib.nullcontext():
                     at_mixed = self._objective.gradients(before._replace(weights=weights), batch, stage.kernels, scale)[1]
             rows.append(_compared(at_before, at_mixed))
-        return loss, tf.stack(rows), self._update_sizes(before.weights, after)
+        return tf.stack(rows)
 
-    def _by_chain(self, before, after, batch, scale):
+    def _by_chain(self, unmixed, before, after, batch, scale):
         """The same, of one layer after the other: its pass begins with the first link that reads a weight that is not moved."""
-        loss, gradients = self._objective.gradients(before, batch, self._indices, scale)
-        unmixed = dict(zip(self._indices, gradients))
         computed = self._chain.computed(before._replace(weights=after), batch)
         first = [self._chain.links_within(stage.earlier) for stage in self._stages]
         mixing = set().union(*(stage.earlier & self._chain.read_from(number) for stage, number in zip(self._stages, first)))
@@ -209,22 +213,22 @@ class Measure:
             weights = [tf.where(earlier[number, index], after[index], one) if index in mixing else one for index, one in enumerate(before.weights)]
             completed = self._chain.passed(computed, first[number], before._replace(weights=weights), batch, scale)
 
-            def of_group(group):
+            def of_group(group, begin):
                 kernels = [index for stage in group for index in stage.kernels]
                 mixed = dict(zip(kernels, self._chain.gradients(completed, kernels, scale)))
                 results = [_compared(*([each[index] for index in stage.kernels] for each in (unmixed, mixed))) for stage in group]
-                return tf.stack(results)[number - self._stages.index(group[0])]
+                return tf.stack(results)[number - begin]
 
             nothing, results = tf.zeros(4, tf.float64), []
             for group in groups:
                 begin = self._stages.index(group[0])
                 within = (number >= begin) & (number < begin + len(group))
-                results.append(tf.cond(within, functools.partial(of_group, group), lambda: nothing))
+                results.append(tf.cond(within, functools.partial(of_group, group, begin), lambda: nothing))
             return tf.add_n(results)
 
         unshifted = tf.stack([_compared(gradients, gradients) for gradients in ([unmixed[index] for index in stage.kernels] for stage in self._stages)])
         rows = tf.map_fn(row, shifted, parallel_iterations=1, fn_output_signature=tf.TensorSpec((4,), tf.float64))
-        return loss, tf.tensor_scatter_nd_update(unshifted, shifted, rows), self._update_sizes(before.weights, after)
+        return tf.tensor_scatter_nd_update(unshifted, shifted, rows)
 
     def _update_sizes(self, before, after):
         """(layers,): the squares of ||after - before|| / ||before|| of the kernels of each."""

@@ -57,9 +57,11 @@ def worst(measure: str, table: tuple[Quantity, ...], scalars: dict[str, float]) 
     """
     values, descriptions = {}, {}
     for quantity in table:
+        if quantity.worst is None:
+            continue
         tag, name = f"{measure}/{quantity.name}", f"{SUMMARY}/{quantity.worst}"
         candidates = {each: value for each, value in scalars.items() if each == tag or each.startswith(f"{tag}/")}
-        if quantity.worst is None or not candidates:
+        if not candidates:
             continue
         largest = max(candidates, key=lambda each: math.inf if math.isnan(candidates[each]) else candidates[each])
         values[name], descriptions[name] = candidates[largest], quantity.description()
