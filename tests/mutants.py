@@ -1087,6 +1087,12 @@ MUTANTS = {
         "0.0\n",
         [f"{TEST_VARIANCES}::test_the_error_is_what_batches_and_the_moving_variance_scatter"],
     ),
+    "a bias that is read before its kernel moves with the layers before": (
+        ORDER,
+        "frozenset(used).difference(own.get(owner, ()))",
+        "frozenset(used)",
+        [f"{TEST_COMPILED}::test_a_program_is_measured_and_not_changed[masked_sequence]"],
+    ),
     "what is measured changes the program": (
         EVALUATION,
         "with Scope(state_mapping=pairs, collect_losses=True) as scope:",

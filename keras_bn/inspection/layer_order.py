@@ -28,8 +28,8 @@ class Stage(NamedTuple):
     layer: a weak reference to it, since stages are kept longer than models.
     number: its position among all layers with a kernel, from 1, trainable or not; name: that and its kind, such as 03_conv2d; with its role where another
         layer holds several alike, such as 03_multi_head_attention_key or 02_backward_lstm.
-    kernels: indices of its trainable kernels in `model.trainable_variables`; earlier: indices of all weights that are used before the first of its kernels. So
-    gamma, beta and a bias belong to the layer with a kernel that they follow.
+    kernels: indices of its trainable kernels in `model.trainable_variables`; earlier: indices of all weights that are used before the first of its kernels, but
+        for its own, such as the bias that a GRU reads first. So gamma, beta and a bias belong to the layer with a kernel that they follow.
     """
 
     layer: Callable[[], keras.Layer]
@@ -121,18 +121,20 @@ def refuse(model: keras.Model, layers: Iterable[str | int] | Callable | None) ->
 
 def _stages(model, objective, batch):
     owners, trainables = _owners(model), {id(variable): index for index, variable in enumerate(model.trainable_variables)}
-    roles, stages, used = _roles(model), [], []
+    roles, stages, used, own = _roles(model), [], [], {}  # own: layer -> those of its weights that are used since the last stage began.
     for variable in _by_first_use(model, objective, batch):
-        index = trainables.get(id(variable))
+        index, owner = trainables.get(id(variable)), owners[id(variable)]
         if variable.name in KERNELS:
-            owner = owners[id(variable)]
             if not stages or stages[-1].layer() is not owner:
                 number = len(stages) + 1
-                stages.append(Stage(weakref.ref(owner), number, f"{number:02d}_{roles.get(owner) or kind(owner)}", (), frozenset(used)))
+                earlier = frozenset(used).difference(own.get(owner, ()))
+                stages.append(Stage(weakref.ref(owner), number, f"{number:02d}_{roles.get(owner) or kind(owner)}", (), earlier))
+                own = {}
             if index is not None:
                 stages[-1] = stages[-1]._replace(kernels=(*stages[-1].kernels, index))
         if index is not None:
             used.append(index)
+            own.setdefault(owner, []).append(index)
     return stages if any(stage.kernels for stage in stages) else _none(model)
 
 

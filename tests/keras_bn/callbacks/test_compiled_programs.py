@@ -74,24 +74,27 @@ def several_inputs_and_outputs(rng):
     h = normalise(left(entries["one"]) * right(entries["two"]))
     outputs = {"near": near(h), "far": far(keras.layers.ReLU()(h))}
     x, y = {"one": normal(rng, 4), "two": normal(rng, 3)}, {"near": normal(rng, 2), "far": normal(rng, 1)}
-    return keras.Model(entries, outputs), None, {"near": "mse", "far": "mae"}, x, y
+    return keras.Model(entries, outputs), [left, right, normalise, near, far], {"near": "mse", "far": "mae"}, x, y
 
 
 def masked_sequence(rng):
-    embedding, recurrent, normalise, last = (
-        keras.layers.Embedding(9, 4, mask_zero=True),
-        keras.layers.GRU(5, return_sequences=True),
-        None,
-        keras.layers.Dense(2),
-    )
-    normalise = keras_bn.BatchNormalization()
+    """Words of which the last are padding in some examples."""
+    layers = [keras.layers.Embedding(9, 4, mask_zero=True), keras.layers.GRU(5, return_sequences=True), keras_bn.BatchNormalization(), keras.layers.Dense(2)]
     words = rng.integers(1, 9, (EXAMPLES, 6))
     words[4:, 3:] = 0
-    model = keras.Sequential([keras.Input((6,), dtype="int32"), embedding, recurrent, normalise, last])
-    return model, None, "mse", words, normal(rng, 6, 2)
+    return keras.Sequential([keras.Input((6,), dtype="int32"), *layers]), layers, "mse", words, normal(rng, 6, 2)
 
 
-PROGRAMS = [autoencoder, segmentation, graph_net, several_inputs_and_outputs, masked_sequence]
+def siamese(rng):
+    """One encoder, called with each of two inputs."""
+    layers = [keras.layers.Dense(4), keras_bn.BatchNormalization(), keras.layers.Dense(3)]
+    encoder, distance = keras.Sequential([keras.Input((5,)), *layers[:2], keras.layers.ReLU(), layers[2]]), keras.layers.Dense(1)
+    one, other = keras.Input((5,)), keras.Input((5,))
+    model = keras.Model([one, other], distance(keras.layers.Subtract()([encoder(one), encoder(other)])))
+    return model, [*layers, distance], "mse", [normal(rng, 5), normal(rng, 5)], normal(rng, 1)
+
+
+PROGRAMS = [autoencoder, segmentation, graph_net, several_inputs_and_outputs, masked_sequence, siamese]
 
 
 class Snapshots(keras.callbacks.Callback):
@@ -136,23 +139,21 @@ def test_a_program_is_measured_and_not_changed(program):
             if among is None or any(variable is one for one in among):
                 variable.assign(value)
 
-    def gradient(kernel, earlier):
+    def gradient(kernels, earlier):
         put(snapshots.before[1])
         put(snapshots.after[1], earlier)
         with tf.GradientTape() as tape:
             loss = model.compute_loss(x, y, model(x, training=True))
-        return float(loss), tape.gradient(loss, kernel.value).numpy()
+        return np.concatenate([np.ravel(tf.convert_to_tensor(value)) for value in tape.gradient(loss, [kernel.value for kernel in kernels])])
 
-    weights = [variable for layer in layers or [] for variable in layer.trainable_variables]
-    shifts, losses = [], []
-    for index, kernel in enumerate(weights):
-        if kernel.name == "kernel":
-            (loss, one), (_, other) = gradient(kernel, []), gradient(kernel, weights[:index])
-            shifts.append(np.linalg.norm(one - other))
-            losses.append(loss)
-    if shifts:  # Of those that give their layers in the order in which they compute.
-        got = [value for tag, value in instruments[0].history[1].items() if "/l2/" in tag]
-        np.testing.assert_allclose(got, shifts, rtol=5e-4, atol=5e-5)
+    shifts, earlier = [], []
+    for layer in layers:
+        kernels = [variable for variable in layer.trainable_variables if variable.name in ("kernel", "recurrent_kernel", "embeddings")]
+        if kernels:
+            shifts.append(np.linalg.norm(gradient(kernels, []) - gradient(kernels, earlier)))
+        earlier += layer.trainable_variables
+    got = [value for tag, value in instruments[0].history[1].items() if "/l2/" in tag]
+    np.testing.assert_allclose(got, shifts, rtol=5e-4, atol=5e-5)
     put(snapshots.before[1])
     expected = float(model.compute_loss(x, y, model(x, training=True)))
     for instrument in instruments[:2]:

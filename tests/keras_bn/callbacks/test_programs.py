@@ -134,29 +134,6 @@ def test_gan_with_a_frozen_discriminator():
         np.testing.assert_array_equal(got, expected)
 
 
-def test_siamese_net_with_a_shared_normalisation():
-    one, other = keras.Input((5,)), keras.Input((5,))
-    normalisation = keras_bn.BatchNormalization()
-    encoder = keras.Sequential([keras.Input((5,)), keras.layers.Dense(4), normalisation, keras.layers.ReLU(), keras.layers.Dense(3)])
-    distance = keras.layers.Dense(1)(keras.layers.Subtract()([encoder(one), encoder(other)]))
-    model = keras.Model([one, other], distance)
-    model.compile(keras.optimizers.SGD(0.01), "mse")
-    inputs, targets = [trainings.X[:16], trainings.X[16:32]], np.ones((16, 1), "float32")
-    instruments = [
-        callbacks.InternalCovariateShift(every=1, strict=True),
-        callbacks.LossLandscape(every=1, strict=True),
-        callbacks.VarianceShift(inputs, every=1, strict=True),
-        callbacks.ActivationStatistics((inputs, targets), every=1, strict=True),
-    ]
-    model.fit(inputs, targets, batch_size=8, verbose=0, callbacks=instruments)
-    assert [len(instrument.history) for instrument in instruments] == [2] * 4
-    assert layers_measured(instruments[0].history[0], "internal_covariate_shift/l2") == ["01_dense", "02_dense", "03_dense"]
-    [shift] = measures.variance_shift(model, inputs)
-    both = encoder.layers[0](np.concatenate(inputs)).numpy().astype("float64")
-    np.testing.assert_allclose(shift.mean, both.mean(0), rtol=1e-5)
-    np.testing.assert_allclose(shift.variance, both.var(0), rtol=1e-5)
-
-
 def test_time_distributed():
     """Around every layer in turn, the normalisation included, whose calls count together."""
     x = np.random.default_rng(0).normal(1, 2, (16, 4, 5)).astype("float32")
