@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import trainings
 
 import keras_bn
 from keras_bn import callbacks
@@ -97,18 +98,6 @@ def siamese(rng):
 PROGRAMS = [autoencoder, segmentation, graph_net, several_inputs_and_outputs, masked_sequence, siamese]
 
 
-class Snapshots(keras.callbacks.Callback):
-    def __init__(self):
-        super().__init__()
-        self.before, self.after = [], []
-
-    def on_train_batch_begin(self, batch, logs=None):
-        self.before.append([value.numpy() for value in self.model.variables])
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.after.append([value.numpy() for value in self.model.variables])
-
-
 def trained(program, measured):
     keras.utils.clear_session(free_memory=False)  # Equal names, by which TensorFlow orders some of its sums.
     keras.utils.set_random_seed(0)
@@ -118,7 +107,7 @@ def trained(program, measured):
     options = dict(every=1, strict=True)
     kinds = [callbacks.InternalCovariateShift, callbacks.LossLandscape]
     instruments = [*(kind(**options) for kind in kinds), callbacks.VarianceShift(part[0], **options), callbacks.ActivationStatistics(part, **options)]
-    snapshots = Snapshots()
+    snapshots = trainings.Snapshots()
     model.fit(x, y, batch_size=BATCH, epochs=1, shuffle=False, verbose=0, callbacks=[*(instruments if measured else []), snapshots])
     return model, layers, x, y, instruments, snapshots
 
@@ -134,14 +123,15 @@ def test_a_program_is_measured_and_not_changed(program):
     part = slice(BATCH, 2 * BATCH)
     x, y = (tf.nest.map_structure(lambda value: tf.constant(value[part]), each) for each in (x, y))
 
-    def put(values, among=None):
-        for variable, value in zip(model.variables, values):
-            if among is None or any(variable is one for one in among):
+    def put_back(after=()):
+        for variable, value in zip(model.variables, snapshots.everything[1]):
+            variable.assign(value)
+        for variable, value in zip(model.trainable_variables, snapshots.after[1]):
+            if any(variable is one for one in after):
                 variable.assign(value)
 
     def gradient(kernels, earlier):
-        put(snapshots.before[1])
-        put(snapshots.after[1], earlier)
+        put_back(after=earlier)
         with tf.GradientTape() as tape:
             loss = model.compute_loss(x, y, model(x, training=True))
         return np.concatenate([np.ravel(tf.convert_to_tensor(value)) for value in tape.gradient(loss, [kernel.value for kernel in kernels])])
@@ -154,7 +144,7 @@ def test_a_program_is_measured_and_not_changed(program):
         earlier += layer.trainable_variables
     got = [value for tag, value in instruments[0].history[1].items() if "/l2/" in tag]
     np.testing.assert_allclose(got, shifts, rtol=5e-4, atol=5e-5)
-    put(snapshots.before[1])
+    put_back()
     expected = float(model.compute_loss(x, y, model(x, training=True)))
     for instrument in instruments[:2]:
         np.testing.assert_allclose(instrument.history[1][f"{instrument.name}/loss"], expected, rtol=1e-5)

@@ -13,21 +13,6 @@ from keras_bn import callbacks, measures, summaries
 WITHOUT_DROPOUT = 0.0  # Its masks are those of the state before the step, which only the callbacks see.
 
 
-class Snapshots(keras.callbacks.Callback):
-    """The weights before and after each batch."""
-
-    def __init__(self):
-        super().__init__()
-        self.before, self.after, self.state = [], [], []
-
-    def on_train_batch_begin(self, batch, logs=None):
-        self.before.append([value.numpy() for value in self.model.trainable_variables])
-        self.state.append([value.numpy() for value in self.model.non_trainable_variables])
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.after.append([value.numpy() for value in self.model.trainable_variables])
-
-
 def by_tags(shifts, loss):
     by_layer = {f"internal_covariate_shift/{name}/{shift.layer}": value for shift in shifts for name, value in shift._asdict().items() if name != "layer"}
     return by_layer | {"internal_covariate_shift/loss": loss}
@@ -50,7 +35,7 @@ def assert_close(record, step, expected, rtol=1e-4, atol=1e-6):
 @pytest.fixture(scope="module")
 def training():
     """(model, snapshots, instruments, all variables at the end) of a training whose every other step was measured."""
-    snapshots, instruments = Snapshots(), trainings.instruments()
+    snapshots, instruments = trainings.Snapshots(), trainings.instruments()
     model, _ = trainings.trained("sample weights", [snapshots, *instruments], dropout=WITHOUT_DROPOUT)
     return model, snapshots, instruments, [value.numpy() for value in model.variables]
 
@@ -70,9 +55,7 @@ def batch_of(step):
 
 
 def put_back(model, snapshots, step, after=False):
-    for variable, value in zip(model.trainable_variables, (snapshots.after if after else snapshots.before)[step]):
-        variable.assign(value)
-    for variable, value in zip(model.non_trainable_variables, snapshots.state[step]):
+    for variable, value in [*zip(model.variables, snapshots.everything[step]), *(zip(model.trainable_variables, snapshots.after[step]) if after else [])]:
         variable.assign(value)
 
 
@@ -110,7 +93,7 @@ def test_loss_landscape_is_of_the_step_s_own_batch(followed):
 
 def test_dropout_masks_are_those_of_the_step():
     """Plain SGD goes along the gradient that it saw: with other masks that would be another one."""
-    snapshots, instrument = Snapshots(), callbacks.LossLandscape(every=1)
+    snapshots, instrument = trainings.Snapshots(), callbacks.LossLandscape(every=1)
     model = trainings.network(dropout=0.5)
     model.compile(keras.optimizers.SGD(0.1), keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=False)
     model.fit(trainings.X, trainings.Y, batch_size=trainings.BATCH, shuffle=False, verbose=0, callbacks=[snapshots, instrument])
@@ -169,7 +152,7 @@ def test_each_mode_gives_the_same_numbers(mode, usual):
 
 
 def test_accumulated_gradients_are_measured_at_the_update():
-    snapshots, instrument = Snapshots(), callbacks.InternalCovariateShift(every=1)
+    snapshots, instrument = trainings.Snapshots(), callbacks.InternalCovariateShift(every=1)
     model, _ = trainings.trained("accumulation", [snapshots, instrument], dropout=WITHOUT_DROPOUT)
     assert [record["step"] for record in instrument.history] == [0, 1, 2, 3]
     for record in instrument.history:
@@ -180,7 +163,7 @@ def test_accumulated_gradients_are_measured_at_the_update():
 
 
 def test_the_batch_of_replicas_is_that_of_all(strategy):
-    snapshots, instrument = Snapshots(), callbacks.InternalCovariateShift(every=3)
+    snapshots, instrument = trainings.Snapshots(), callbacks.InternalCovariateShift(every=3)
     trainings.trained("replicas", [snapshots, instrument], strategy, dropout=WITHOUT_DROPOUT)
     alone, _ = trainings.trained("numpy", [], epochs=1, dropout=WITHOUT_DROPOUT)
     for record in instrument.history:
@@ -191,7 +174,7 @@ def test_the_batch_of_replicas_is_that_of_all(strategy):
 
 def test_a_fixed_batch():
     x, y = trainings.X[:20], trainings.Y[:20]
-    snapshots, instrument = Snapshots(), callbacks.InternalCovariateShift(every=4, batch=(x, y), layers=["dense_1", 3])
+    snapshots, instrument = trainings.Snapshots(), callbacks.InternalCovariateShift(every=4, batch=(x, y), layers=["dense_1", 3])
     model, _ = trainings.trained("numpy", [snapshots, instrument], dropout=WITHOUT_DROPOUT)
     for record in instrument.history:
         step = record["step"]

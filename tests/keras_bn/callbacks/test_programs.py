@@ -24,20 +24,6 @@ def layers_measured(record, quantity):
     return sorted(tag.removeprefix(f"{quantity}/") for tag in record if tag.startswith(f"{quantity}/"))
 
 
-class Watching(keras.callbacks.Callback):
-    """The trainable weights before and after each batch, as many as there are then, and all variables before it."""
-
-    def on_train_begin(self, logs=None):
-        self.before, self.after, self.everything = [], [], []
-
-    def on_train_batch_begin(self, batch, logs=None):
-        self.before.append([value.numpy() for value in self.model.trainable_variables])
-        self.everything.append([value.numpy() for value in self.model.variables])
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.after.append([value.numpy() for value in self.model.trainable_variables])
-
-
 def compiled(model, learning_rate=0.1):
     model.compile(keras.optimizers.SGD(learning_rate), keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=False)
     return model
@@ -67,27 +53,27 @@ def test_gradual_unfreezing(tmp_path):
         return model
 
     keras.utils.set_random_seed(0)
-    watching, instruments = Watching(), trainings.instruments(str(tmp_path), every=1)
-    model = train(network(), [watching, *instruments, Unfreezing()])  # Behind the instruments, so that an epoch begins with the layers still frozen.
+    snapshots, instruments = trainings.Snapshots(), trainings.instruments(str(tmp_path), every=1)
+    model = train(network(), [snapshots, *instruments, Unfreezing()])  # Behind the instruments, so that an epoch begins with the layers still frozen.
     shift, variances, landscape, statistics = instruments
     assert [record["step"] for record in shift.history] == [0, 1, 0, 1]
     assert [layers_measured(record, "internal_covariate_shift/l2") for record in shift.history] == [["02_dense", "03_dense"]] * 2 + [
         ["01_dense", "02_dense", "03_dense"]
     ] * 2
     end = trainings.everything(model)
-    for index, (before, after) in enumerate(zip(watching.before, watching.after)):
+    for index, (before, after) in enumerate(zip(snapshots.before, snapshots.after)):
         part = slice(8 * (index % 2), 8 * (index % 2) + 8)
         for layer in model.layers[:2]:
             layer.trainable = index > 1
         compiled(model)
-        for variable, value in zip(model.variables, watching.everything[index]):
+        for variable, value in zip(model.variables, snapshots.everything[index]):
             variable.assign(value)
         shifts = measures.internal_covariate_shift(model, before, after, trainings.X[part], trainings.Y[part]) if index in (0, 3) else []
         for one in shifts:
             np.testing.assert_allclose(shift.history[index][f"internal_covariate_shift/l2/{one.layer}"], one.l2, rtol=1e-4, atol=1e-6)
     assert len(landscape.history) == len(statistics.history) == 4
     norms = [record["loss_landscape/gradient_norm"] for record in landscape.history]
-    for norm, before, after in zip(norms, watching.before, watching.after):  # Plain SGD goes along the gradient.
+    for norm, before, after in zip(norms, snapshots.before, snapshots.after):  # Plain SGD goes along the gradient.
         np.testing.assert_allclose(norm, np.sqrt(sum(((one - other) ** 2).sum() for one, other in zip(before, after))) / 0.1, rtol=1e-3)
     # Frozen, the first normalisation layer normalises by its moving statistics.
     assert [record["activation_statistics/mean_change/01_batch_normalization"] == 0 for record in statistics.history] == [True, True, False, False]

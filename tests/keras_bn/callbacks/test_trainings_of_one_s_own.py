@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import trainings
 
 import keras_bn
 from keras_bn import callbacks, measures
@@ -161,20 +162,6 @@ STEPS = {
 }
 
 
-class Snapshots(keras.callbacks.Callback):
-    """The values of all variables before each batch, and the net's trainable ones after it."""
-
-    def __init__(self, net):
-        super().__init__()
-        self.net, self.before, self.after = net, [], []
-
-    def on_train_batch_begin(self, batch, logs=None):
-        self.before.append([value.numpy() for value in self.model.variables])
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.after.append([value.numpy() for value in self.net.trainable_variables])
-
-
 def slow_shifts(variables, before, net, after, loss, x, y):
     """||G - G'|| of each kernel of a sequential net, by assigning weights and differentiating eagerly, one after the other."""
 
@@ -213,7 +200,7 @@ def test_a_train_step_of_one_s_own(name):
         keras.utils.set_random_seed(0)
         model, one, loss, arguments = make()
         instruments = instruments_of(one, loss, X[:BATCH], None if y is None else Y[:BATCH], **arguments) if measured else []
-        snapshots = Snapshots(one)
+        snapshots = trainings.Snapshots(one)
         model.fit(X, y, batch_size=BATCH, epochs=1, shuffle=False, verbose=0, callbacks=[*instruments, snapshots])
         return model, one, loss, instruments, snapshots
 
@@ -228,9 +215,9 @@ def test_a_train_step_of_one_s_own(name):
     for index in (0, 2):
         part = slice(index * BATCH, (index + 1) * BATCH)
         x, targets = tf.constant(X[part]), None if y is None else tf.constant(Y[part])
-        slow = slow_shifts(model.variables, snapshots.before[index], one, snapshots.after[index], loss, x, targets)
+        slow = slow_shifts(model.variables, snapshots.everything[index], one, snapshots.after[index], loss, x, targets)
         np.testing.assert_allclose(shifts_of(shift.history[index]), slow, rtol=2e-4, atol=2e-5)
-        for variable, value in zip(model.variables, snapshots.before[index]):
+        for variable, value in zip(model.variables, snapshots.everything[index]):
             variable.assign(value)
         np.testing.assert_allclose(landscape.history[index]["loss_landscape/loss"], loss(one, x, targets, None), rtol=1e-5)
 

@@ -31,6 +31,21 @@ class Batches(keras.utils.PyDataset):
         return X[part], Y[part], WEIGHTS[part]
 
 
+class Snapshots(keras.callbacks.Callback):
+    """before, after: the trainable weights of the model, or of a net in it, around each batch; everything: all variables of the model before it."""
+
+    def __init__(self, net=None):
+        super().__init__()
+        self._net, self.before, self.after, self.everything = net, [], [], []
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.before.append([value.numpy() for value in (self._net or self.model).trainable_variables])
+        self.everything.append([value.numpy() for value in self.model.variables])
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.after.append([value.numpy() for value in (self._net or self.model).trainable_variables])
+
+
 def network(dropout=0.3):
     def ready(units):
         return [keras.layers.Dense(units, kernel_regularizer="l2"), keras_bn.BatchNormalization(momentum=0.9), keras.layers.ReLU()]
