@@ -433,7 +433,7 @@ MUTANTS = {
         SHIFT,
         "one if index in stage.earlier else other",
         "other",
-        [f"{TEST_SHIFT}::test_a_deep_net_is_measured_one_layer_after_the_other_alike"],
+        [f"{TEST_OWN}::test_a_train_step_of_one_s_own"],  # With a compiled loss, what the layers before compute is taken from a record.
     ),
     "layers in the order in which the model holds them": (
         ORDER,
@@ -505,7 +505,7 @@ MUTANTS = {
         TRAIN_BATCH,
         "        self._model.train_function = self.train_function\n        if not isinstance",
         "        if not isinstance",
-        [f"{TEST_NUMBERS}::test_schedules"],
+        [f"{TEST_CALLBACK_REFUSALS}::test_a_stand_in_that_was_not_used_is_taken_away"],
     ),
     "updates that were not made are measured": (
         UPDATES,

@@ -256,6 +256,7 @@ def test_a_stand_in_that_was_not_used_is_taken_away():
     with pytest.raises(RuntimeError, match="now"):
         model.fit(trainings.X, trainings.Y, verbose=0, callbacks=[left, Failure()])
     model.train_on_batch(trainings.X[:8], trainings.Y[:8])
+    model.fit(trainings.X[:8], trainings.Y[:8], verbose=0)
     with pytest.raises(RuntimeError, match="now"):
         model.fit(trainings.X, trainings.Y, verbose=0, callbacks=[left, Failure()])
     instrument = callbacks.LossLandscape(every=4)

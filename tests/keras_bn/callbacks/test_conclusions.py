@@ -121,6 +121,8 @@ def test_layers_that_hardly_move_are_named_and_do_not_count():
     assert "Shifts below rounding, where cosines of 1 say nothing: 1 layer (02_b). Weights that hardly move: 1 layer (01_a)." in result.meaning
     assert "more than the gradient itself" in result.meaning
     assert result.remedy.endswith("model.optimizer.learning_rate = 0.05.")
+    nothing = covariate_shift.conclusion(records("internal_covariate_shift", one | {"relative/03_c": 1e-7}), 0.1)
+    assert "no layer's gradient changes by more than rounding" in nothing.finding
 
 
 def test_a_landscape_says_whether_steps_are_too_long():

@@ -58,9 +58,10 @@ def with_penalties():
 
 
 def sharing_penalties():
-    """A functional model, in which a layer with a penalty is called twice in one link."""
-    penalised, entry = keras.layers.Dense(5, activity_regularizer="l2"), keras.Input((5,))
-    return keras.Model(entry, keras.layers.Dense(2)(penalised(penalised(dense(5)(dense(5)(entry))))))
+    """Layers with a penalty that are called twice: one of them within one link, the other, which has a kernel, in two."""
+    penalised, penalty, entry = keras.layers.Dense(5, activity_regularizer="l2"), keras.layers.ActivityRegularization(l2=0.1), keras.Input((5,))
+    twice = penalty(keras.layers.ReLU()(penalty(penalised(penalised(dense(5)(entry))))))
+    return keras.Model(entry, keras.layers.Dense(2)(twice))
 
 
 def within_one_call():
