@@ -1089,7 +1089,7 @@ MUTANTS = {
     ),
     "a bias that is read before its kernel moves with the layers before": (
         ORDER,
-        "frozenset(used).difference(own.get(owner, ()))",
+        "frozenset(used) - own",
         "frozenset(used)",
         [f"{TEST_COMPILED}::test_a_program_is_measured_and_not_changed[masked_sequence]"],
     ),

@@ -120,21 +120,22 @@ def refuse(model: keras.Model, layers: Iterable[str | int] | Callable | None) ->
 
 
 def _stages(model, objective, batch):
-    owners, trainables = _owners(model), {id(variable): index for index, variable in enumerate(model.trainable_variables)}
-    roles, stages, used, own = _roles(model), [], [], {}  # own: layer -> those of its weights that are used since the last stage began.
+    owners, weights = _owners(model), model.trainable_variables
+    trainables = {id(variable): index for index, variable in enumerate(weights)}
+    roles, stages, used, begin = _roles(model), [], [], 0  # begin: how many weights were used when the last stage began.
     for variable in _by_first_use(model, objective, batch):
-        index, owner = trainables.get(id(variable)), owners[id(variable)]
+        index = trainables.get(id(variable))
         if variable.name in KERNELS:
+            owner = owners[id(variable)]
             if not stages or stages[-1].layer() is not owner:
                 number = len(stages) + 1
-                earlier = frozenset(used).difference(own.get(owner, ()))
-                stages.append(Stage(weakref.ref(owner), number, f"{number:02d}_{roles.get(owner) or kind(owner)}", (), earlier))
-                own = {}
+                own = {one for one in used[begin:] if owners[id(weights[one])] is owner}
+                stages.append(Stage(weakref.ref(owner), number, f"{number:02d}_{roles.get(owner) or kind(owner)}", (), frozenset(used) - own))
+                begin = len(used)
             if index is not None:
                 stages[-1] = stages[-1]._replace(kernels=(*stages[-1].kernels, index))
         if index is not None:
             used.append(index)
-            own.setdefault(owner, []).append(index)
     return stages if any(stage.kernels for stage in stages) else _none(model)
 
 

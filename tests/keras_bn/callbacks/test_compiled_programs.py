@@ -123,15 +123,8 @@ def test_a_program_is_measured_and_not_changed(program):
     part = slice(BATCH, 2 * BATCH)
     x, y = (tf.nest.map_structure(lambda value: tf.constant(value[part]), each) for each in (x, y))
 
-    def put_back(after=()):
-        for variable, value in zip(model.variables, snapshots.everything[1]):
-            variable.assign(value)
-        for variable, value in zip(model.trainable_variables, snapshots.after[1]):
-            if any(variable is one for one in after):
-                variable.assign(value)
-
     def gradient(kernels, earlier):
-        put_back(after=earlier)
+        snapshots.put_back(1, after=earlier)
         with tf.GradientTape() as tape:
             loss = model.compute_loss(x, y, model(x, training=True))
         return np.concatenate([np.ravel(tf.convert_to_tensor(value)) for value in tape.gradient(loss, [kernel.value for kernel in kernels])])
@@ -144,7 +137,7 @@ def test_a_program_is_measured_and_not_changed(program):
         earlier += layer.trainable_variables
     got = [value for tag, value in instruments[0].history[1].items() if "/l2/" in tag]
     np.testing.assert_allclose(got, shifts, rtol=5e-4, atol=5e-5)
-    put_back()
+    snapshots.put_back(1)
     expected = float(model.compute_loss(x, y, model(x, training=True)))
     for instrument in instruments[:2]:
         np.testing.assert_allclose(instrument.history[1][f"{instrument.name}/loss"], expected, rtol=1e-5)

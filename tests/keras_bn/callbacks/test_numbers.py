@@ -54,11 +54,6 @@ def batch_of(step):
     return trainings.X[part], trainings.Y[part], trainings.WEIGHTS[part]
 
 
-def put_back(model, snapshots, step, after=False):
-    for variable, value in [*zip(model.variables, snapshots.everything[step]), *(zip(model.trainable_variables, snapshots.after[step]) if after else [])]:
-        variable.assign(value)
-
-
 def test_internal_covariate_shift_is_of_the_step_s_own_batch_and_update(followed):
     model, snapshots, (instrument, *_) = followed
     for index, record in enumerate(instrument.history):
@@ -74,7 +69,7 @@ def test_loss_landscape_is_of_the_step_s_own_batch(followed):
     for index, record in enumerate(instrument.history):
         step = 2 * index
         x, y, sample_weight = batch_of(step)
-        put_back(model, snapshots, step)
+        snapshots.put_back(step)
         landscape = measures.loss_landscape(model, x, y, [0.05, 0.1, 0.2, 0.4], sample_weight)
         expected = {
             "loss": landscape.loss,
@@ -108,9 +103,9 @@ def test_activation_statistics_are_of_the_weights_before_and_their_change_by_the
     x, y = trainings.X[:10], trainings.Y[:10]
     for index, record in enumerate(instrument.history):
         step = 2 * index
-        put_back(model, snapshots, step)
+        snapshots.put_back(step)
         now = measures.activation_statistics(model, x, y)
-        put_back(model, snapshots, step, after=True)
+        snapshots.put_back(step, after=model.trainable_variables)
         then = measures.activation_statistics(model, x)
         expected = {}
         for one, other in zip(now, then):

@@ -162,14 +162,11 @@ STEPS = {
 }
 
 
-def slow_shifts(variables, before, net, after, loss, x, y):
+def slow_shifts(snapshots, batch, net, loss, x, y):
     """||G - G'|| of each kernel of a sequential net, by assigning weights and differentiating eagerly, one after the other."""
 
     def gradient(index, mixed):
-        for variable, value in zip(variables, before):
-            variable.assign(value)
-        for variable, value in zip(net.trainable_variables[:index], after if mixed else []):
-            variable.assign(value)
+        snapshots.put_back(batch, after=net.trainable_variables[:index] if mixed else ())
         with tf.GradientTape() as tape:
             value = loss(net, x, y, None)
         return tape.gradient(value, net.trainable_variables[index]).numpy()
@@ -215,10 +212,9 @@ def test_a_train_step_of_one_s_own(name):
     for index in (0, 2):
         part = slice(index * BATCH, (index + 1) * BATCH)
         x, targets = tf.constant(X[part]), None if y is None else tf.constant(Y[part])
-        slow = slow_shifts(model.variables, snapshots.everything[index], one, snapshots.after[index], loss, x, targets)
+        slow = slow_shifts(snapshots, index, one, loss, x, targets)
         np.testing.assert_allclose(shifts_of(shift.history[index]), slow, rtol=2e-4, atol=2e-5)
-        for variable, value in zip(model.variables, snapshots.everything[index]):
-            variable.assign(value)
+        snapshots.put_back(index)
         np.testing.assert_allclose(landscape.history[index]["loss_landscape/loss"], loss(one, x, targets, None), rtol=1e-5)
 
 

@@ -45,6 +45,14 @@ class Snapshots(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         self.after.append([value.numpy() for value in (self._net or self.model).trainable_variables])
 
+    def put_back(self, batch, after=()):
+        """Assigns the values before that batch, and to the weights in `after` those behind it."""
+        for variable, value in zip(self.model.variables, self.everything[batch]):
+            variable.assign(value)
+        for variable, value in zip((self._net or self.model).trainable_variables, self.after[batch]):
+            if any(variable is one for one in after):
+                variable.assign(value)
+
 
 def network(dropout=0.3):
     def ready(units):

@@ -78,11 +78,12 @@ def test_masked_positions_do_not_count(inputs):
     check(shift, x[mask], layer)
 
 
-def test_a_layer_that_is_called_twice_is_one(inputs):
+@pytest.mark.parametrize("within", [lambda layer: layer, lambda layer: keras.Sequential([keras.Input((3,)), layer])], ids=["itself", "within a model"])
+def test_a_layer_that_is_called_twice_is_one(within, inputs):
     a, b = inputs((6, 3)), inputs((6, 3)) + 4
     layer = keras_bn.BatchNormalization()
-    one, other = keras.Input((3,)), keras.Input((3,))
-    model = keras.Model([one, other], keras.layers.Add()([layer(one), layer(other)]))
+    called, one, other = within(layer), keras.Input((3,)), keras.Input((3,))
+    model = keras.Model([one, other], keras.layers.Add()([called(one), called(other)]))
     [shift] = variance_shift(model, [a, b])
     check(shift, np.concatenate([a, b]), layer)
 
