@@ -29,9 +29,14 @@ def is_differentiated_forwards(tensors: list[tf.Tensor]) -> bool:
 
 
 def layers_within(model: keras.Layer) -> list[keras.Layer]:
-    """All layers of a model or a layer, each once; those within another layer come after it."""
-    # `model.layers` is the outermost level, and for a subclassed model leaves out what lists and dicts of other layers hold.
-    return list(dict.fromkeys(model._flatten_layers(include_self=False, recursive=True)))
+    """All layers of a model or a layer, each once; those within another layer come right after it, in the order in which it holds them."""
+    # `model.layers` is the outermost level, and for a subclassed model leaves out what lists and dicts of other layers hold. Level by level, as Keras's own
+    # recursion turns round the order of what a layer within a layer holds.
+    found = {}
+    for layer in model._flatten_layers(include_self=False, recursive=False):
+        if layer not in found:
+            found |= dict.fromkeys([layer, *layers_within(layer)])
+    return list(found)
 
 
 def compiled_loss(model: keras.Model):

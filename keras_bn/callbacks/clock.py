@@ -37,6 +37,11 @@ class Clock:
         return True
 
     @property
+    def calls(self) -> int:
+        """How often the optimizer was called, for a batch each or for a part of what it accumulates; or how many batches there were."""
+        return self._calls
+
+    @property
     def updates_nothing(self) -> bool:
         return self.optimizer is None or not innermost(self.optimizer).built
 

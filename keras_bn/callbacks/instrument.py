@@ -190,6 +190,9 @@ class Instrument(keras.callbacks.Callback):
     def _prepare(self):
         """Evaluates once, where data are given, whether they go together with the net; the traces serve all measurements."""
 
+    def _begin_anew(self):
+        """Forgets what belongs to the steps of another optimizer."""
+
     def _read_clock(self):
         self._follow_optimizer()
         self._clock.read()
@@ -202,6 +205,7 @@ class Instrument(keras.callbacks.Callback):
         trained = self.net if self._fitted is None else self._fitted
         if self._clock.follow(getattr(trained, "optimizer", None) if self._optimizer_given is None else self._optimizer_given):
             self._of_this_training = len(self.history)
+            self._begin_anew()
             if self._log is not None:  # Compiled anew within a training.
                 self._log.begin_anew()
 

@@ -4,19 +4,22 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 import keras
+import numpy as np
 
 from keras_bn.callbacks import instrument, schedule
 from keras_bn.inspection import batches, normalization_layers
 from keras_bn.inspection.prepared import prepared
-from keras_bn.measures.conclusions.variance_shift import conclusion
-from keras_bn.measures.variance_shift import NAME, QUANTITIES, Measure
+from keras_bn.measures.conclusions.variance_shift import Normalization, conclusion
+from keras_bn.measures.variance_shift import NAME, QUANTITIES, Measure, errors
 
 
 class VarianceShift(instrument.Instrument):
     """Logs `measures.variance_shift`: how far the moving statistics are from those that the layers' inputs have in inference.
 
     Tags, for each batch normalisation layer: `variance_shift/ratio/02_batch_normalization`, `.../mean_shift/...`, `.../lag/...`, `.../mode/...`,
-    `.../error/...`, and where a Dropout stands in front of it `.../predicted_ratio/...`. The step is the number of updates so far.
+    `.../error/...`, `.../mean_lag/...`, `.../mean_error/...`, and where a Dropout stands in front of it `.../predicted_ratio/...`. Besides what is left of the
+    moving statistics that the training began with: `.../warm_up/...`, by how much it makes the moving variance too large, relative to the variance in training,
+    and `.../mean_warm_up/...`, in standard deviations. The step is the number of updates so far.
 
     Args:
         data: as of the measure. It is read at each measurement: a generator would be used up, and a dataset must end. It must not share a random state with the
@@ -60,6 +63,7 @@ class VarianceShift(instrument.Instrument):
             raise ValueError(f"`data` of VarianceShift is a {type(data).__name__}, used up once it is read; expected what can be read again: a dataset.")
         batches.refuse(data)
         self.data = data
+        self._statistics = None  # By a layer's name in tags: layer, moving mean and variance when `_calls_before` calls of the optimizer had been made.
 
     def on_train_batch_begin(self, batch, logs=None):
         super().on_train_batch_begin(batch, logs)
@@ -89,8 +93,25 @@ class VarianceShift(instrument.Instrument):
         self._clock.passed()
         self._measure_what_was_reached()
 
+    def _begin(self):
+        super()._begin()
+        if self._statistics is None:
+            self._keep_statistics()
+
+    def _begin_anew(self):
+        self._statistics = None
+
+    def _keep_statistics(self):
+        self._calls_before = self._clock.calls
+        self._statistics = {
+            name: (layer, *(keras.ops.convert_to_numpy(value).astype("float64") for value in (layer.moving_mean, layer.moving_variance)))
+            for layer, name in normalization_layers.names(self.net).items()
+        }
+
     def _updates(self):
         self._follow_optimizer()
+        if self._statistics is None and not self._waits_for_first_batch:  # Compiled anew within a training.
+            self._keep_statistics()
         return self._clock.updates()
 
     def _measure_what_was_reached(self):
@@ -115,15 +136,33 @@ class VarianceShift(instrument.Instrument):
     def _prepare(self):
         with instrument.refusing(self, "data", f"inputs for {self.net.name}, or batches of them"):
             prepared(Measure, self.net).of_batch(next(batches.inputs(self.data)))
+        self._statistics = None
 
     def _measure(self):
         measure = prepared(Measure, self.net)
+        shifts = measure(batches.inputs(self.data))
         # Kept beside the numbers, since the net may be another one when conclusions are drawn.
-        layers = normalization_layers.names(self.net).items()
-        self._momenta = {name: layer.momentum if layer.trainable else 1.0 for layer, name in layers}
-        rows = [(shift.layer, shift._asdict()) for shift in measure(batches.inputs(self.data))]
-        self._dropouts = measure.dropouts
+        self._layers = {shift.layer: self._normalization(shift.layer, measure) for shift in shifts}
+        rows = [(shift.layer, shift._asdict() | self._warm_up(shift)) for shift in shifts]
         return instrument.by_layer(self.quantities, rows, measure.layer_names)
 
+    def _normalization(self, name, measure):
+        layer = self._statistics[name][0]
+        return Normalization(
+            momentum=layer.momentum if layer.trainable else 1.0,
+            updates=self._clock.calls - self._calls_before,
+            errors=errors(measure.batches, layer.momentum),
+            dropout=measure.dropouts.get(name),
+        )
+
+    def _warm_up(self, shift):
+        """What is left of the moving statistics that the training began with."""
+        left = self._layers[shift.layer].left
+        layer, mean, variance = self._statistics[shift.layer]
+        deviations = (mean - shift.training_mean) / np.sqrt(shift.moving_variance + layer.epsilon)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            excess = variance.mean() / shift.training_variance.mean() - 1
+        return {"warm_up": left * excess if left else 0.0, "mean_warm_up": left * float(np.sqrt(np.mean(deviations**2)))}
+
     def _conclusion(self, records):
-        return conclusion(records, self._momenta, self._dropouts)
+        return conclusion(records, self._layers)

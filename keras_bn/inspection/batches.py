@@ -1,5 +1,6 @@
 """The inputs of a model, batch by batch, from whatever `fit` and `predict` take as data."""
 
+import functools
 from collections.abc import Iterable, Iterator
 
 import keras
@@ -13,8 +14,9 @@ def inputs(data) -> Iterator:
     """What a model takes as `x`, for each batch of the data in turn.
 
     Args:
-        data: an array, or for a model with several inputs a list or a dict of one each, which are cut into batches of BATCH_SIZE; a tuple of such inputs and
-            targets, and sample weights; or batches, of inputs or such tuples: a tf.data.Dataset, a keras.utils.PyDataset or whatever else can be iterated over.
+        data: an array, or for a model with several inputs a list or a dict of one each, which are cut into batches of BATCH_SIZE, in a random order that is
+            always the same; a tuple of such inputs and targets, and sample weights; or batches, of inputs or such tuples: a tf.data.Dataset, a
+            keras.utils.PyDataset or whatever else can be iterated over.
 
     Raises:
         ValueError: what is no data, no batch at all, batches without an end or of something else than arrays, or a list of arrays of unequal numbers of
@@ -65,15 +67,21 @@ def number(data) -> int | None:
 
 
 def _cut(data):
-    """Arrays as batches."""
+    """Arrays as batches, in an order drawn once for all, as `fit` does: by classes, such as files hold them, the statistics of a batch would say little."""
     lengths = [array.shape[0] for array in tf.nest.flatten(data)]
     if len(set(lengths)) > 1:
         raise ValueError(
             f"`data` is a list of arrays of {', '.join(map(str, lengths))} examples; expected equal numbers, as each is one of the model's inputs: "
             "give batches as a generator or a tf.data.Dataset."
         )
-    dataset = tf.data.Dataset.from_tensor_slices(tuple(data) if isinstance(data, list) else data).batch(BATCH_SIZE)
-    return (list(batch) if isinstance(batch, tuple) else batch for batch in dataset)
+    order = np.random.default_rng(0).permutation(lengths[0])
+    for begin in range(0, lengths[0], BATCH_SIZE):
+        chosen = order[begin : begin + BATCH_SIZE]
+        yield tf.nest.map_structure(functools.partial(_taken, chosen), data)
+
+
+def _taken(chosen, array):
+    return array[chosen] if isinstance(array, np.ndarray) else tf.gather(array, chosen)
 
 
 def _holds_arrays(data):

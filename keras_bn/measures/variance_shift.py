@@ -1,6 +1,7 @@
 """`variance_shift`: how far the moving statistics are from those that the inputs have in inference."""
 
 import itertools
+import math
 import weakref
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -25,11 +26,16 @@ QUANTITIES = (
         colours=Colours(logarithmic=True, lowest=1),
         worst="variance_shift",
     ),
-    Quantity("mean_shift", "standard deviations", "no shift", "distance of the means in standard deviations"),
-    Quantity("lag", "1", "1: the moving statistics are up to date", "lag: variance in training / moving variance"),
+    Quantity("mean_shift", "standard deviations", "no shift", "distance of the means in standard deviations", worst="variance_shift_of_means"),
+    Quantity("lag", "1", "1: the moving variance is up to date", "lag: variance in training / moving variance"),
     Quantity("mode", "1", "1: training and inference agree", "mode: variance in inference / variance in training"),
     Quantity("error", "1", "these data leave no doubt", None),
+    Quantity("mean_lag", "standard deviations", "the moving mean is up to date", "lag of the moving mean in standard deviations"),
+    Quantity("mean_error", "standard deviations", "these data leave no doubt", None),
     Quantity("predicted_ratio", "1", "1: no shift", "variance in inference / variance in training with dropout, predicted"),
+    # Of a training, which the callback knows, and the measure does not.
+    Quantity("warm_up", "1", "nothing is left of the moving variance that the training began with", None),
+    Quantity("mean_warm_up", "standard deviations", "nothing is left of the moving mean that the training began with", None),
 )
 
 
@@ -41,12 +47,16 @@ class VarianceShift(NamedTuple):
     mean_shift: root of the mean square over the channels of (mean - moving_mean) / sqrt(moving_variance + epsilon): in standard deviations; 0 is no shift.
     moving_mean, moving_variance: what the layer normalises by in inference.
     mean, variance: of its inputs in inference, over all the data, divisor N.
-    training_variance: of its inputs in training mode at the same weights, which the moving variance tends to: the mean of the batches' variances.
+    training_mean, training_variance: of its inputs in training mode at the same weights, which the moving statistics tend to: the means of the batches' means
+        and variances.
     lag: mean over the channels of `training_variance` / that of `moving_variance`: below 1 the moving variance is too large, above 1 too small.
     mode: mean over the channels of the batches' variances in inference / that of `training_variance`: below 1 the inputs vary less in inference than in
         training, as behind Dropout.
     error: standard error of `lag` and of `mode`, relative, at most: s * sqrt(2 / B + (1 - momentum) / (1 + momentum)), s the relative scatter between the B
         batches of the variance in training; for one batch of N examples sqrt(2 / N). The last part is the scatter of the moving variance.
+    mean_lag: root of the mean square over the channels of (training_mean - moving_mean) / sqrt(moving_variance + epsilon): in standard deviations.
+    mean_error: what `mean_lag` is by chance, at most: the same of s * sqrt(2 / B + (1 - momentum) / (1 + momentum)) for each channel, s the scatter between the
+        B batches of its mean in training; for one batch of N examples sqrt(training_variance / N).
     predicted_variance: where a Dropout stands in front of the layer, right there or behind one linear layer, the variance of the layer's inputs in training
         by the closed form; else None.
     predicted_ratio: max(r, 1 / r), r = mean of `variance` / mean of `predicted_variance`; else None.
@@ -59,10 +69,13 @@ class VarianceShift(NamedTuple):
     moving_variance: np.ndarray
     mean: np.ndarray
     variance: np.ndarray
+    training_mean: np.ndarray
     training_variance: np.ndarray
     lag: float
     mode: float
     error: float
+    mean_lag: float
+    mean_error: float
     predicted_variance: np.ndarray | None
     predicted_ratio: float | None
 
@@ -70,6 +83,12 @@ class VarianceShift(NamedTuple):
     def ratios(self) -> np.ndarray:
         """max(r, 1 / r), r = variance / moving_variance, of every channel: (C,)."""
         return _either_way(self.variance, self.moving_variance)
+
+
+def errors(number: int, momentum: float | None) -> float:
+    """The standard error of a lag by the scatter between batches, where the data are `number` of them, and a moving average of that momentum saw others."""
+    moving = 0.0 if momentum is None else (1 - momentum) / (1 + momentum)
+    return math.sqrt(2 / number + moving)
 
 
 def variance_shift(model: keras.Model, data) -> list[VarianceShift]:
@@ -121,10 +140,11 @@ class Measure:
 
     Attributes:
         layer_names: dict, a result's `layer` to the layer's own name.
+        batches: how many the last call received.
     """
 
     def __init__(self, model: keras.Model):
-        self._model = weakref.ref(model)
+        self._model, self.batches = weakref.ref(model), 0
         self._names = {name: weakref.ref(layer) for layer, name in normalization_layers.names(model).items()}
         self.layer_names = {name: layer().name for name, layer in self._names.items()}
         self._called, self._noise = [], {}  # Filled when traced: names of the layers that a call of the model uses, and of some `Call.noise`, weakly.
@@ -140,6 +160,7 @@ class Measure:
     def __call__(self, inputs: Iterable) -> list[VarianceShift]:
         """inputs: batches of what the model takes as `x`."""
         parts = [self.of_batch(x, index) for index, x in enumerate(inputs)]
+        self.batches = len(parts)
         return [self._shift(name, [part[index] for part in parts]) for index, name in enumerate(self._called)]
 
     def of_batch(self, x, index: int = 0):
@@ -173,8 +194,14 @@ class Measure:
         moments, spreads, in_training = zip(*parts)
         moments, in_training = ([functional.Moments(*part) for part in each] for each in (moments, in_training))
         _, mean, variance = (value.numpy() for value in _pooled(moments))
-        within_batches, training_variance = (functional.average_moments(_stacked(each)).variance.numpy() for each in (moments, in_training))
+        within_batches = functional.average_moments(_stacked(moments)).variance.numpy()
+        _, training_mean, training_variance = (value.numpy() for value in functional.average_moments(_stacked(in_training)))
         moving_mean, moving_variance = (tf.convert_to_tensor(value).numpy().astype("float64") for value in (layer.moving_mean, layer.moving_variance))
+        number, deviation = len(parts), np.sqrt(moving_variance + layer.epsilon)
+
+        def in_deviations(difference):
+            return float(np.sqrt(np.mean((difference / deviation) ** 2)))
+
         predicted = predicted_ratio = None
         noise = normalization_layers.noise_variance(self._noise[name]()) if name in self._noise else None
         if noise is not None:
@@ -184,15 +211,19 @@ class Measure:
         return VarianceShift(
             layer=name,
             ratio=float(_either_way(variance.mean(), moving_variance.mean())),
-            mean_shift=float(np.sqrt(np.mean((mean - moving_mean) ** 2 / (moving_variance + layer.epsilon)))),
+            mean_shift=in_deviations(mean - moving_mean),
             moving_mean=moving_mean,
             moving_variance=moving_variance,
             mean=mean,
             variance=variance,
+            training_mean=training_mean,
             training_variance=training_variance,
             lag=_ratio(training_variance, moving_variance),
             mode=_ratio(within_batches, training_variance),
-            error=_standard_error([part.variance.numpy().mean() for part in in_training], self._examples, layer.momentum),
+            error=float(_scatter_of_variances([part.variance.numpy().mean() for part in in_training], self._examples) * errors(number, layer.momentum)),
+            mean_lag=in_deviations(training_mean - moving_mean),
+            mean_error=in_deviations(_scatter_of_means([part.mean.numpy() for part in in_training], training_variance, self._examples))
+            * errors(number, layer.momentum),
             predicted_variance=predicted,
             predicted_ratio=predicted_ratio,
         )
@@ -216,13 +247,15 @@ def _advanced(variable, value, index):
     return value + tf.cast([0, index], value.dtype) if variable.name == "seed_generator_state" else value
 
 
-def _standard_error(variances, examples, momentum):
-    """As of `VarianceShift.error`; variances: one a batch."""
-    number = len(variances)
+def _scatter_of_variances(variances, examples):
+    """Between batches, relative; variances: means over the channels, one a batch."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        scatter = np.std(variances, ddof=1) / np.mean(variances) if number > 1 else np.sqrt(2 / examples)
-    moving = 0.0 if momentum is None else (1 - momentum) / (1 + momentum)
-    return float(scatter * np.sqrt(2 / number + moving))
+        return np.std(variances, ddof=1) / np.mean(variances) if len(variances) > 1 else np.sqrt(2 / examples)
+
+
+def _scatter_of_means(means, variance, examples):
+    """Between batches, of each channel: (C,); means: (C,), one a batch."""
+    return np.std(means, axis=0, ddof=1) if len(means) > 1 else np.sqrt(variance / examples)
 
 
 def _ratio(one, other):

@@ -8,6 +8,7 @@ import numpy as np
 
 CERTAIN = 3.0  # Standard errors: what differs by fewer may be chance.
 ROUNDING = 100 * float(np.finfo("float32").eps)  # Relative: a smaller difference of sums of many terms, in float32, may be rounding.
+_MEDIAN = 0.6745  # Of the absolute values of standard normal numbers.
 LEAST_LOSSES = 6  # From which on the scatter of losses is known well enough to say whether they have fallen.
 
 
@@ -60,27 +61,30 @@ def not_finite(measure: str, record: dict, tags: Iterable[str]) -> Conclusion | 
         return None
     return Conclusion(
         f"{measure}, step {record['step']}: not all numbers are finite of {named(broken)}.",
-        "Either the training diverges, or a variance or a gradient is 0 there.",
-        "Look at the loss: where it is none, lower the learning rate; else at the inputs there, by keras_bn.callbacks.ActivationStatistics((x, y)).",
+        "Either the data hold NaN or infinity, or the training diverges, or what is divided by is 0 there: a variance, as of a single example, or a gradient.",
+        "Look at the data, np.isfinite(x).all(); then at the loss: where it is none, lower the learning rate.",
     )
 
 
 def not_learned(measure: str, records: Sequence[dict], tag: str) -> Conclusion | None:
     """The conclusion where the loss has not fallen by more than its scatter; else None.
 
-    The losses are those of the measured steps. The means of their first and their second half are compared by CERTAIN standard errors of the difference, by the
-    scatter of the second half: that of the first holds what they have fallen by.
+    The losses are those of the measured steps. The means of their first and their last third are compared by CERTAIN standard errors of the difference. Their
+    scatter is taken from the differences of neighbours, and of those from the median, so that it does not hold what the losses fall by: neither all the time
+    nor at once.
     """
-    losses = [record[tag] for record in records if record.get(tag) is not None]
+    losses = np.asarray([record[tag] for record in records if record.get(tag) is not None])
     if len(losses) < LEAST_LOSSES:
         return None
-    first, second = np.array_split(np.asarray(losses), 2)
-    error = second.std(ddof=1) * math.sqrt(1 / len(first) + 1 / len(second))
-    if first.mean() - second.mean() > max(CERTAIN * error, ROUNDING * abs(first.mean())):
+    third = round(len(losses) / 3)
+    first, last = losses[:third].mean(), losses[-third:].mean()
+    scatter = np.median(abs(np.diff(losses))) / (_MEDIAN * math.sqrt(2))
+    error = scatter * math.sqrt(2 / third)
+    if first - last > max(CERTAIN * error, ROUNDING * abs(first)):
         return None
     return Conclusion(
-        f"{measure}: the loss of the measured steps has not fallen by more than its scatter: {first.mean():.4g} in their first half, {second.mean():.4g} in "
-        f"their second, standard error {error:.2g}.",
+        f"{measure}: the loss of the measured steps has not fallen by more than its scatter: {first:.4g} in their first third, {last:.4g} in "
+        f"their last, standard error of the difference {error:.2g}.",
         "Either the net has not learned meanwhile, and small numbers here say nothing good, as what does not move does not shift; or it had converged before.",
-        "If it is to learn, look at the gradients by layer, keras_bn.callbacks.ActivationStatistics((x, y)), and try another learning rate.",
+        "If it is to learn, look at the gradients by layer, which keras_bn.callbacks.ActivationStatistics((x, y)) logs, and try another learning rate.",
     )

@@ -2,121 +2,238 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from keras_bn.measures.conclusions.conclusion import CERTAIN, Conclusion, by_layer, largest, named, not_finite, several, since
 
-LEFT = 0.01  # Below it the share of the moving statistics that is still as built counts as none.
+_LEAST = 1e-300  # Logarithms of less than that are of that.
+LEFT = 0.01  # Standard deviations, or a share of the variance: less than that left of what moving statistics began with counts as none.
 
 
-def conclusion(records: Sequence[dict], momenta: Mapping[str, float | None], dropouts: Mapping[str, str]) -> Conclusion:
-    """Of one training. A number counts that differs from 1 by more than CERTAIN of its standard errors.
+class Normalization(NamedTuple):
+    """What else is known of a layer than its records.
+
+    momentum: None for a layer that averages over all batches, 1 for a frozen one, whose statistics do not move.
+    updates: of its moving statistics since the training began; fewer than there were, where a step calls the layer several times.
+    errors: the standard error of its lag, by the scatter between batches.
+    dropout: the name of the Dropout in front of it, or None.
+    """
+
+    momentum: float | None
+    updates: int = 0
+    errors: float = 1.0
+    dropout: str | None = None
+
+    @property
+    def left(self) -> float:
+        """The share of the moving statistics that is still what the training began with, at most."""
+        return 0.0 if self.momentum is None or self.momentum == 1 else self.momentum**self.updates
+
+
+def conclusion(records: Sequence[dict], layers: Mapping[str, Normalization]) -> Conclusion:
+    """Of one training.
+
+    A number counts that differs from none by more than CERTAIN of its standard errors; and, but for Dropout, whose shift is there for good, by more than
+    batches differ by in training, as the net has learned to live with that.
 
     Args:
         records: one at least, as of `VarianceShift.history`.
-        momenta: by the layer's name in tags; None for a layer that averages over all batches, 1 for a frozen one, whose statistics do not move.
-        dropouts: the name of the Dropout in front of a layer, by the same.
+        layers: by name in tags.
     """
     last = records[-1]
-    broken = not_finite("VarianceShift", last, ["variance_shift/lag", "variance_shift/mode", "variance_shift/error"])
+    broken = not_finite("VarianceShift", last, [f"variance_shift/{quantity}" for quantity in ("lag", "mode", "error", "mean_lag")])
     if broken is not None:
         return broken
-    modes, lags = _certain(last, "mode"), _certain(last, "lag")
-    warming = {layer: size for layer, size in lags.items() if _warms(last, layer, momenta.get(layer))}
-    # Dropout makes inputs vary less in inference. Layers in front that warm up change their variance, too: then only what it explains is put down to it.
-    dropped = {layer: size for layer, size in modes.items() if layer in dropouts and 0 < _value(last, "mode", layer) < 1}
-    behind_dropout = {layer: size for layer, size in dropped.items() if not warming or _is_by_dropout(last, layer)}
-    if behind_dropout:
-        return _dropout_shifts(records, largest(behind_dropout), dropouts, list(warming))
-    if warming:
-        return _warms_up(records, largest(warming), momenta, len(warming))
+    dropped, lags, modes = _behind_dropout(last, layers), _lags(last, layers), _modes(last, layers)
+    if dropped:
+        return _dropout_shifts(records, largest(dropped), layers, [layer for layer in lags if _warms(last, layer)])
     if lags:
-        return _lags(records, largest(lags), momenta)
+        layer = largest(lags)
+        return (_warms_up if _warms(last, layer) else _lag_lasts)(records, layer, layers)
     if modes:
+        layer = largest(modes)
         return Conclusion(
-            _finding(records, largest(modes), "mode", "in inference its inputs have {} times their variance in training"),
-            "No Dropout that explains it was found right in front of it, nor with one linear layer between, and no layer's moving statistics lag for certain.",
+            _finding(records, layer, "mode" if layer in _large(last, "mode", layers) else "mean_shift", layers, lambda record: layer in _modes(record, layers)),
+            "No Dropout that explains it was found in front of it, and no layer's moving statistics lag by as much.",
             "Look for Dropout or noise further in front; what layers in front normalise by differs between training and inference, too, and adds up.",
         )
     ratios = by_layer(last, "variance_shift/ratio")
     layer = largest(ratios)
-    most = "" if layer is None else f": the largest ratio is {ratios[layer]:.3g} at {layer}, of standard error {_value(last, 'error', layer):.2g}"
+    most = "" if layer is None else f": the largest ratio is {ratios[layer]:.3g} at {layer}, of standard error {2 * _error(last, 'mode', layer, layers):.2g}"
     return Conclusion(
         f"VarianceShift, step {last['step']}: nothing is amiss{most}.",
-        f"In inference the inputs of {several(len(ratios), 'layer')} vary as their moving variances say, as far as these data can tell.",
-        "There is nothing to do; more data would tell smaller differences.",
+        f"In inference the inputs of {several(len(ratios), 'layer')} have the moments that their moving statistics say, {_as_far_as(last, layers)}.",
+        "There is nothing to do; larger batches in training would scatter less, and more data would tell smaller differences.",
     )
 
 
-def _value(record, quantity, layer):
+def _value(record, quantity, layer, default=math.nan):
     value = record.get(f"variance_shift/{quantity}/{layer}")
-    return math.nan if value is None else value
+    return default if value is None else value
 
 
-def _certain(record, quantity):
-    """How far from 1, as an absolute logarithm, for the layers of which that is certain."""
-    sizes = {layer: abs(math.log(value)) if value > 0 else math.inf for layer, value in by_layer(record, f"variance_shift/{quantity}").items()}
-    return {layer: size for layer, size in sizes.items() if size > CERTAIN * _value(record, "error", layer)}
+def _sizes(record, quantity):
+    """How far from none, in standard deviations of the inputs: of a ratio of variances how many more or fewer, relative."""
+    values = by_layer(record, f"variance_shift/{quantity}")
+    return values if quantity.startswith("mean") else {layer: abs(math.log(value)) / 2 if value > 0 else math.inf for layer, value in values.items()}
 
 
-def _finding(records, layer, quantity, words):
-    begin = since(records, lambda record: layer in _certain(record, quantity))
+def _error(record, quantity, layer, layers):
+    """Standard error of a size. In inference those of the layers in front are passed on, as their moving statistics scale and shift what comes here."""
+    names = _up_to(layer, layers) if quantity in ("mode", "mean_shift") else [layer]
+    variances = [_value(record, "error", name, 0.0) / 2 for name in names]
+    means = [_value(record, "mean_error", name, 0.0) for name in names]
+    return math.hypot(*({"lag": variances, "mode": variances, "mean_lag": means}.get(quantity) or variances + means))
+
+
+def _scatter(record, layer, layers):
+    """What batches of the training differ by, in standard deviations: each example is normalised by the others of its batch, here and in front."""
+    quantities = ("error", 2), ("mean_error", 1)
+    return math.hypot(*(_value(record, name, each, 0.0) / part / layers[each].errors for each in _up_to(layer, layers) for name, part in quantities))
+
+
+def _up_to(layer, layers):
+    names = list(layers)
+    return names[: names.index(layer) + 1]
+
+
+def _certain(record, quantity, layers):
+    """Those of which the measurement's own error leaves no doubt."""
+    return {layer: size for layer, size in _sizes(record, quantity).items() if size > CERTAIN * _error(record, quantity, layer, layers)}
+
+
+def _large(record, quantity, layers):
+    """Of these, those that are larger than what batches of the training scatter by."""
+    return {layer: size for layer, size in _certain(record, quantity, layers).items() if size > _scatter(record, layer, layers)}
+
+
+def _both(one, other):
+    """The larger size of each layer."""
+    return {layer: max(one.get(layer, 0.0), other.get(layer, 0.0)) for layer in one | other}
+
+
+def _lags(record, layers):
+    return _both(_large(record, "lag", layers), _large(record, "mean_lag", layers))
+
+
+def _modes(record, layers):
+    return _both(_large(record, "mode", layers), _large(record, "mean_shift", layers))
+
+
+def _as_far_as(record, layers):
+    """How well a layer's moments agree."""
+    certain = {layer for quantity in _WORDS for layer in _certain(record, quantity, layers)}
+    if not certain:
+        return "as far as these data can tell"
+    scatter = max(_scatter(record, layer, layers) for layer in certain)
+    return f"or differ by less than batches do in training, which is {scatter:.2g} standard deviations"
+
+
+def _warms(record, layer):
+    """Whether what the moving statistics began with explains half of what they are off by, at least."""
+    if _quantity_of_lag(record, layer) == "mean_lag":
+        return _value(record, "mean_warm_up", layer, 0.0) >= _value(record, "mean_lag", layer) / 2
+    lag, explained = _value(record, "lag", layer), _value(record, "warm_up", layer, 0.0)
+    excess = 1 / lag - 1 if lag > 0 else math.inf
+    return explained * excess > 0 and abs(explained) >= abs(excess) / 2
+
+
+def _quantity_of_lag(record, layer):
+    """Which of the moving statistics is off by more."""
+    return largest({quantity: _sizes(record, quantity).get(layer, 0.0) for quantity in ("lag", "mean_lag")})
+
+
+def _logarithm(record, quantity, layer):
+    """Of a ratio of variances; 0 where there is none."""
+    return math.log(max(_value(record, quantity, layer, 1.0), _LEAST))
+
+
+def _in_front(layer, layers):
+    """The layers with a Dropout in front, up to this one."""
+    return [name for name in _up_to(layer, layers) if layers[name].dropout is not None]
+
+
+def _behind_dropout(record, layers):
+    """Layers whose inputs vary less in inference, which Dropout explains by half at least: in front, and further in front, whose shifts add up.
+
+    Where moving statistics in front lag, only what it does right in front: the closed form holds for the inputs of inference, which are scaled by them.
+    """
+    lags = _lags(record, layers)
+
+    def explained(layer):
+        names = [layer] if any(name in lags for name in _up_to(layer, layers)) else _in_front(layer, layers)
+        return sum(_logarithm(record, "predicted_ratio", name) for name in names)
+
+    sizes = _certain(record, "mode", layers)
+    return {layer: size for layer, size in sizes.items() if 0 < -_logarithm(record, "mode", layer) and explained(layer) >= size}
+
+
+_WORDS = {
+    "lag": "its inputs have {:.3g} times the variance that its moving variance holds",
+    "mean_lag": "the means of its inputs are {:.3g} standard deviations from its moving mean",
+    "mode": "in inference its inputs have {:.3g} times their variance in training",
+    "mean_shift": "in inference the means of its inputs are {:.3g} standard deviations from its moving mean",
+}
+
+
+_UNITS = {"lag": "the variance", "mean_lag": "a standard deviation"}
+
+
+def _finding(records, layer, quantity, layers, holds):
     last = records[-1]
-    number = words.format(f"{_value(last, quantity, layer):.3g}")
-    return f"VarianceShift, step {last['step']}: {layer} is off, since step {begin}: {number} (standard error {_value(last, 'error', layer):.2g})."
+    error = _error(last, quantity, layer, layers) * (1 if quantity.startswith("mean") else 2)
+    return (
+        f"VarianceShift, step {last['step']}: {layer} is off, since step {since(records, holds)}: {_WORDS[quantity].format(_value(last, quantity, layer))} "
+        f"(standard error {error:.2g})."
+    )
 
 
-def _is_by_dropout(record, layer):
-    """Whether what the closed form predicts for the Dropout is half of the mode at least, as logarithms."""
-    mode, predicted = _value(record, "mode", layer), _value(record, "predicted_ratio", layer)
-    return math.isnan(predicted) or abs(math.log(mode * predicted)) <= abs(math.log(mode)) / 2
-
-
-def _as_built(momentum, step):
-    """Which share of the moving statistics is still what they were built with, if they began with this optimizer."""
-    return 0.0 if momentum is None or momentum == 0 else momentum**step
-
-
-def _warms(record, layer, momentum):
-    """Whether what they were built with explains the lag: with a share of it left, the moving variance is (1 - share) of its mean at least."""
-    share = _as_built(momentum, record["step"])
-    if momentum == 1 or share <= LEFT:
-        return False
-    most = -math.log(1 - share) if share < 1 else math.inf
-    return math.log(max(_value(record, "lag", layer), 1e-300)) <= most + CERTAIN * _value(record, "error", layer)
-
-
-def _dropout_shifts(records, layer, dropouts, warming):
+def _dropout_shifts(records, layer, layers, warming):
+    last, in_front = records[-1], _in_front(layer, layers)
     also = f" Warming up besides: the moving statistics of {named(warming)}." if warming else ""
-    predicted = _value(records[-1], "predicted_ratio", layer)
-    if math.isnan(predicted):
-        why = f"{dropouts[layer]} in front of it is why"
-    elif _is_by_dropout(records[-1], layer):
-        why = f"{dropouts[layer]} in front of it is why, for which the closed form predicts {1 / predicted:.3g}"
+    own = _logarithm(last, "predicted_ratio", layer)
+    rest = abs(_logarithm(last, "mode", layer) + own)
+    if layers[layer].dropout is None:
+        strongest = max(in_front, key=lambda name: _logarithm(last, "predicted_ratio", name))
+        why = f"{layers[strongest].dropout} is why, in front of {strongest}, whose inputs pass on what they shift by"
     else:
-        why = f"{dropouts[layer]} in front of it explains {1 / predicted:.3g} by the closed form, and the rest is passed on by layers further in front"
+        why = f"{layers[layer].dropout} in front of it is why, for which the closed form predicts {math.exp(-own):.3g}"
+        if rest / 2 > CERTAIN * _error(last, "mode", layer, layers):
+            why = (
+                f"{layers[layer].dropout} in front of it explains {math.exp(-own):.3g} by the closed form, and the rest is passed on by layers further in front"
+            )
+    if layer not in _large(last, "mode", layers):
+        also = f" It is less than batches differ by in training, {_scatter(last, layer, layers):.2g} standard deviations.{also}"
     return Conclusion(
-        _finding(records, layer, "mode", "in inference its inputs have {} times their variance in training"),
+        _finding(records, layer, "mode", layers, lambda record: layer in _behind_dropout(record, layers)),
         f"{why}: Dropout makes inputs vary in training only, and the moving variance learns that.{also}",
         "Put Dropout behind the last batch normalisation, or use a weaker one: keras_bn.UniformDropout(0.1).",
     )
 
 
-def _warms_up(records, layer, momenta, number):
-    step, momentum = records[-1]["step"], momenta[layer]
-    needed = math.ceil(math.log(LEFT) / math.log(momentum))
-    faster = f", or build it to follow faster: keras_bn.BatchNormalization(momentum={math.floor(100 * LEFT ** (1 / step)) / 100:g})" if step else ""
-    others = f", and those of {several(number - 1, 'more layer')}" if number > 1 else ""
+def _warms_up(records, layer, layers):
+    last, (momentum, updates, *_) = records[-1], layers[layer]
+    others = sum(_warms(last, each) for each in _lags(last, layers)) - 1
+    more = f", and those of {several(others, 'more layer')}" if others else ""
+    quantity = _quantity_of_lag(last, layer)
+    rest = _value(last, "mean_warm_up", layer) if quantity == "mean_lag" else _value(last, "warm_up", layer)
+    whole, explained = abs(rest) / layers[layer].left, rest if quantity == "mean_lag" else 1 / (1 + rest)
+    needed = math.ceil(math.log(LEFT / abs(rest)) / math.log(momentum)) if abs(rest) > LEFT and momentum else 1
+    fitting = math.floor(1000 * (LEFT / whole) ** (1 / updates)) / 1000 if updates else 0.0
+    faster = f", or let them follow faster: keras_bn.BatchNormalization(momentum={fitting:g})" if 0 < fitting < momentum else ""
     return Conclusion(
-        _finding(records, layer, "lag", "its inputs have {} times the variance that its moving variance holds"),
-        f"Its moving statistics are warming up{others}: with momentum {momentum:g}, after {several(step, 'step')} of this optimizer, "
-        f"{100 * momentum**step:.3g} % of them is what they were built with. It is no shift that lasts.",
-        f"Train {several(needed - step, 'step')} more until {100 * LEFT:g} % is left{faster}.",
+        _finding(records, layer, quantity, layers, lambda record: layer in _lags(record, layers) and _warms(record, layer)),
+        f"Its moving statistics are warming up{more}: with momentum {momentum:g}, after {several(updates, 'update')}, {100 * layers[layer].left:.3g} % of them "
+        f"is what the training began with, which alone would make that {explained:.3g}. It is no shift that lasts.",
+        f"Train {several(needed, 'step')} more, until it makes {100 * LEFT:g} % of {_UNITS[quantity]}{faster}.",
     )
 
 
-def _lags(records, layer, momenta):
-    momentum = momenta.get(layer)
-    finding = _finding(records, layer, "lag", "its inputs have {} times the variance that its moving variance holds")
+def _lag_lasts(records, layer, layers):
+    momentum = layers[layer].momentum
+    finding = _finding(
+        records, layer, _quantity_of_lag(records[-1], layer), layers, lambda record: layer in _lags(record, layers) and not _warms(record, layer)
+    )
     if momentum == 1:
         return Conclusion(
             finding,
@@ -128,5 +245,5 @@ def _lags(records, layer, momenta):
         finding,
         "Its moving statistics lag: the weights change faster than they follow, so that inference normalises by the net of some steps ago. Or these data "
         "differ from those of the training, or their batches in size.",
-        f"Lower the learning rate towards the end, or let the statistics follow faster{faster}.",
+        f"If the data are those of the training, lower the learning rate towards the end, or let the statistics follow faster{faster}.",
     )

@@ -1,35 +1,24 @@
 """What callbacks conclude, on trainings of which it is known what is wrong with them; and from records that say it."""
 
 import keras
-import numpy as np
 import pytest
-from sklearn.datasets import load_digits
+from known_trainings import BATCH, X, Y, compiled, fitted, in_hand, net
 
-import keras_bn
 from keras_bn import callbacks
 from keras_bn.measures.conclusions import activations, covariate_shift, loss_landscape, variance_shift
 from keras_bn.measures.conclusions.conclusion import not_learned
 
-X, Y = load_digits(return_X_y=True)
-X = (X / 16).astype("float32")
-BATCH = 64
 
-
-def trained(momentum, rate, epochs, learning_rate=0.05, dropout=keras.layers.Dropout, **options):
-    """Instruments that have measured four times Dense, batch normalisation, ReLU and Dropout."""
-    keras.utils.set_random_seed(0)
-    layers = []
-    for _ in range(4):
-        layers += [keras.layers.Dense(32), keras_bn.BatchNormalization(momentum=momentum), keras.layers.ReLU(), dropout(rate)]
-    model = keras.Sequential([keras.Input((64,)), *layers, keras.layers.Dense(10)])
-    model.compile(keras.optimizers.SGD(learning_rate), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+def trained(momentum, rate, epochs, learning_rate=0.05, **options):
+    """Instruments that have measured a training."""
+    model = compiled(net(4, momentum, rate), keras.optimizers.SGD(learning_rate))
     instruments = [
         callbacks.InternalCovariateShift(**options),
-        callbacks.VarianceShift(X[:1024], **options),
+        callbacks.VarianceShift(X, **options),
         callbacks.LossLandscape(**options),
         callbacks.ActivationStatistics((X[:BATCH], Y[:BATCH]), **options),
     ]
-    model.fit(X, Y, batch_size=BATCH, epochs=epochs, verbose=0, callbacks=instruments)
+    fitted(model, instruments, epochs)
     return instruments
 
 
@@ -56,21 +45,6 @@ def test_the_shift_that_dropout_makes_is_told_from_warming_up(capsys):
     assert "effective smoothness" in landscape[0]
 
 
-def test_its_remedy_helps():
-    [_, instrument, *_] = trained(momentum=0.9, rate=0.1, epochs=8, dropout=keras_bn.UniformDropout)
-    modes = [value for name, value in instrument.history[-1].items() if "/mode/" in name]
-    assert max(abs(np.log(modes))) < 0.1
-
-
-@pytest.mark.parametrize("rate", [0.0, 0.5])
-def test_warming_up_says_how_long_it_lasts(rate):
-    [_, instrument, *_] = trained(momentum=0.99, rate=rate, epochs=2)
-    finding, meaning, remedy = lines(instrument.summary())
-    assert "times the variance that its moving variance holds" in finding
-    assert "with momentum 0.99, after 58 steps of this optimizer, 55.8 % of them is what they were built with" in meaning
-    assert remedy == "Train 401 steps more until 1 % is left, or build it to follow faster: keras_bn.BatchNormalization(momentum=0.92)."
-
-
 def test_a_net_that_does_not_learn_is_said_to():
     instruments = trained(momentum=0.9, rate=0.0, epochs=1, learning_rate=1e-7)
     for instrument in (instruments[0], instruments[2]):
@@ -86,29 +60,6 @@ def test_what_has_measured_nothing_says_why():
 
 def records(measure, *each):
     return [{"step": index, **{f"{measure}/{name}": value for name, value in one.items()}} for index, one in enumerate(each)]
-
-
-def variances(lag, mode, error=0.01):
-    return {"lag/01_a": lag, "mode/01_a": mode, "error/01_a": error, "ratio/01_a": max(lag * mode, 1 / lag / mode)}
-
-
-@pytest.mark.parametrize(
-    ("record", "finding", "remedy"),
-    [
-        (variances(1.02, 0.98), "nothing is amiss: the largest ratio is 1 at 01_a, of standard error 0.01.", "There is nothing to do"),
-        (
-            variances(1.5, 1.0),
-            "01_a is off, since step 400: its inputs have 1.5 times the variance",
-            "follow faster: keras_bn.BatchNormalization(momentum=0.6).",
-        ),
-        (variances(1.0, 0.5), "01_a is off, since step 400: in inference its inputs have 0.5 times", "Look for Dropout or noise further in front"),
-    ],
-)
-def test_three_standard_errors_decide(record, finding, remedy):
-    history = [{**each, "step": 400 + index} for index, each in enumerate(records("variance_shift", record, record))]
-    result = variance_shift.conclusion(history, {"01_a": 0.9}, {})
-    assert finding in result.finding
-    assert remedy in result.remedy
 
 
 def test_layers_that_hardly_move_are_named_and_do_not_count():
@@ -145,45 +96,38 @@ def test_activations_say_what_a_batch_can_tell():
     assert "grows 2.5e+10 times" in deep.finding
 
 
-@pytest.mark.parametrize("conclude", [lambda each: variance_shift.conclusion(each, {}, {}), lambda each: covariate_shift.conclusion(each, None)])
+@pytest.mark.parametrize("conclude", [lambda each: variance_shift.conclusion(each, {}), lambda each: covariate_shift.conclusion(each, None)])
 def test_what_is_not_finite_is_not_praised(conclude):
     record = {"step": 3, "variance_shift/lag/02_b": None, "internal_covariate_shift/relative/02_b": None}
     assert "not all numbers are finite of 1 layer (02_b)." in conclude([record]).finding
 
 
-def test_a_net_that_learns_fast_is_said_to_learn():
-    history = records("loss_landscape", *({"loss": loss} for loss in (2.3, 1.5, 1.0, 0.8, 0.7, 0.65)))
+@pytest.mark.parametrize(
+    "losses",
+    [
+        (2.3, 1.5, 1.0, 0.8, 0.7, 0.65),
+        (2.3, 0.1, 0.11, 0.09, 0.1, 0.11, 0.1),  # At once.
+        (2.71, 2.7, 2.66, 2.65, 2.6, 2.5, 2.2, 1.7, 0.9),  # Late, as records are rarer there.
+    ],
+)
+def test_a_net_that_learns_is_said_to_learn(losses):
+    history = records("loss_landscape", *({"loss": loss} for loss in losses))
     assert not_learned("LossLandscape", history, "loss_landscape/loss") is None
 
 
-@pytest.mark.parametrize(
-    ("momentum", "step", "lag", "words"),
-    [
-        (0.99, 100, 0.4, "warming up"),
-        (0.99, 100, 1.2, "warming up"),
-        (0.99, 100, 3.0, "lag: the weights change faster"),  # As much as that no initial value explains.
-        (0.99, 2000, 0.4, "lag: the weights change faster"),
-        (1.0, 100, 0.4, "the layer is frozen"),
-        (0.0, 0, 0.4, "lag: the weights change faster"),
-        (None, 100, 0.4, "lag: the weights change faster"),
-        (0.9, 0, 0.4, "warming up"),
-    ],
-)
-def test_a_lag_has_its_cause(momentum, step, lag, words):
-    history = [{**records("variance_shift", variances(lag, 1.0))[0], "step": step}]
-    assert words in variance_shift.conclusion(history, {"01_a": momentum}, {"01_a": "dropout"}).meaning
-    assert words in variance_shift.conclusion(history, {"01_a": momentum}, {}).meaning
+def test_losses_without_a_trend_are_said_to_be_that(rng):
+    """Of normal noise 1.4 % of trainings of nine records seem to learn, since the scatter is not known well: in 300, 4.3 with a standard deviation of 2.1."""
+    learned = 0
+    for losses in rng.normal(2.3, 0.2, (300, 9)):
+        learned += not_learned("LossLandscape", records("loss_landscape", *({"loss": loss} for loss in losses)), "loss_landscape/loss") is None
+    assert learned <= 12
 
 
-def test_dropout_is_not_why_where_its_closed_form_says_otherwise():
-    texts = {
-        0.7: "dropout in front of it is why, ",
-        0.2: "dropout in front of it explains 0.714 by the closed form, and the rest is",
-        1.8: "No Dropout that explains",
-    }
-    for mode, text in texts.items():
-        history = records("variance_shift", variances(1.0, mode) | {"predicted_ratio/01_a": 1.4})
-        assert text in variance_shift.conclusion(history, {"01_a": 0.9}, {"01_a": "dropout"}).meaning
+@pytest.mark.parametrize("steps", [44, 88])
+def test_a_short_training_by_hand_learns(steps):
+    shift = callbacks.InternalCovariateShift()
+    in_hand(compiled(net(3, rate=0.3), keras.optimizers.Adam(1e-3)), shift, steps)
+    assert "shifts most" in lines(shift.summary())[0]
 
 
 def test_conclusions_stay_when_the_model_is_compiled_anew():

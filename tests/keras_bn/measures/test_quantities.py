@@ -52,10 +52,11 @@ def test_every_quantity_is_on_its_chart_alone(measure):
 
 
 def test_only_these_have_no_chart():
-    """They would crowd the page: most are of the outputs, which gamma and beta set, or are on a chart as a ratio."""
+    """They would crowd the page: most are of the outputs, which gamma and beta set, or are on a chart as a ratio, or say how certain others are."""
     without = {f"{measure}/{quantity.name}" for measure, table in TABLES.items() for quantity in table if quantity.chart is None}
     outputs = {f"output_{name}" for name in ("mean", "stddev", "p15", "p50", "p85")}
-    others = {"loss_landscape/gradient_norm", "internal_covariate_shift/loss", "variance_shift/error"}
+    others = {"loss_landscape/gradient_norm", "internal_covariate_shift/loss"}
+    others |= {f"variance_shift/{name}" for name in ("error", "mean_error", "warm_up", "mean_warm_up")}
     assert without == {*others, *(f"activation_statistics/{name}" for name in ("gradient_norm", *outputs))}
 
 
@@ -98,7 +99,8 @@ def test_the_summary_has_the_worst_of_all_layers_and_which_that_is():
         "variance_shift/mean_shift/01_a": 9.0,
     }
     values, descriptions = worst(VARIANCES, VARIANCE_QUANTITIES, scalars)
-    assert values == {"0_summary/variance_shift": 3.0, "0_summary/variance_shift_layer": 12}
+    of_means = {"0_summary/variance_shift_of_means": 9.0, "0_summary/variance_shift_of_means_layer": 1}
+    assert values == {"0_summary/variance_shift": 3.0, "0_summary/variance_shift_layer": 12} | of_means
     assert worst(VARIANCES, VARIANCE_QUANTITIES, scalars | {"variance_shift/ratio/13_c": float("nan")})[0]["0_summary/variance_shift_layer"] == 13
     assert descriptions["0_summary/variance_shift"].startswith("The largest over all layers. variance in inference / moving variance, or its inverse, in 1. ")
     values, _ = worst(LANDSCAPE, LANDSCAPE_QUANTITIES, {"loss_landscape/effective_smoothness": 5.0, "loss_landscape/loss": 1.0})

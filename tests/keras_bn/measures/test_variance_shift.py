@@ -375,5 +375,40 @@ def test_the_error_is_what_batches_and_the_moving_variance_scatter(momentum, rng
     variances = np.array([part.astype("float64").var(0).mean() for part in np.split(x, 4)])
     [shift] = variance_shift(model, tf.data.Dataset.from_tensor_slices(x).batch(10))
     np.testing.assert_allclose(shift.error, variances.std(ddof=1) / variances.mean() * np.sqrt(2 / 4 + moving), rtol=1e-5)
+    deviation = np.sqrt(1 + model.layers[0].epsilon)  # Of the moving variance, as built.
+    means = np.array([part.astype("float64").mean(0) for part in np.split(x, 4)])
+    np.testing.assert_allclose(shift.mean_error, np.sqrt(means.var(0, ddof=1).mean()) / deviation * np.sqrt(2 / 4 + moving), rtol=1e-5)
     [shift] = variance_shift(model, x)
     np.testing.assert_allclose(shift.error, np.sqrt(2 / 40) * np.sqrt(2 + moving), rtol=1e-6)
+    np.testing.assert_allclose(shift.mean_error, np.sqrt(x.astype("float64").var(0).mean() / 40) / deviation * np.sqrt(2 + moving), rtol=1e-5)
+
+
+def test_lag_of_means_is_of_training_mode(inputs):
+    """In inference the second layer's inputs are other ones, as the first layer's moving statistics are as built."""
+    x = inputs((64, 3))
+    model = keras.Sequential([keras.Input((3,)), *(keras_bn.BatchNormalization(gamma_initializer="ones", beta_initializer="ones") for _ in range(2))])
+    mean = x.astype("float64").mean(0)
+    moving_mean, moving_variance = np.array([0.5, -1.0, 2.0]), np.array([2.0, 0.5, 3.0])
+    model.layers[1].moving_mean.assign(moving_mean)
+    model.layers[1].moving_variance.assign(moving_variance)
+    first, second = variance_shift(model, iter([x]))
+    deviation = np.sqrt(1 + model.layers[0].epsilon)
+    np.testing.assert_allclose(first.training_mean, mean, rtol=1e-5)
+    np.testing.assert_allclose([first.mean_lag, first.mean_shift], np.sqrt((mean**2).mean()) / deviation, rtol=1e-5)
+    np.testing.assert_allclose(second.training_mean, 1, rtol=1e-5)  # beta
+    np.testing.assert_allclose(second.mean_lag, np.sqrt(((1 - moving_mean) ** 2 / (moving_variance + model.layers[1].epsilon)).mean()), rtol=1e-5)
+    np.testing.assert_allclose(second.mean, mean / deviation + 1, rtol=1e-5)
+    assert abs(second.mean_shift / second.mean_lag - 1) > 0.1
+
+
+def test_arrays_are_cut_in_random_order(rng):
+    """Sorted by classes a batch would hold one of them, whose variance is not that of a batch of the training."""
+    x = np.repeat(np.arange(8.0), 128).astype("float32")[:, None]
+    model = keras.Sequential([keras.Input((1,)), keras_bn.BatchNormalization()])
+    [sorted_by_class] = variance_shift(model, x)
+    np.testing.assert_allclose(sorted_by_class.training_variance, x.var(), rtol=0.02)
+    np.testing.assert_allclose(sorted_by_class.variance, x.var(), rtol=1e-5)
+    assert variance_shift(model, x)[0].training_variance == sorted_by_class.training_variance
+    several = keras.Model([one := keras.Input((1,)), other := keras.Input((1,))], keras_bn.BatchNormalization()(keras.layers.Subtract()([one, other])))
+    [shift] = variance_shift(several, [x, x])  # Rows stay together.
+    np.testing.assert_array_equal(shift.variance, 0)

@@ -1,0 +1,231 @@
+"""What `VarianceShift` concludes, on trainings of which it is known what is wrong with them; and from records that say it."""
+
+import keras
+import numpy as np
+import pytest
+from known_trainings import X, compiled, fitted, net
+
+import keras_bn
+from keras_bn import callbacks
+from keras_bn.measures.conclusions.variance_shift import Normalization, conclusion
+
+
+def summary_of(model, optimizer, epochs=1, x=X):
+    """The three lines, and the last record."""
+    shift = callbacks.VarianceShift(x)
+    fitted(compiled(model, optimizer), [shift], epochs, x)
+    lines = shift.summary().split("\n")
+    assert [line[-1] for line in lines] == [".", ".", "."] or lines[0].endswith(").")
+    return *lines, {tag.removeprefix("variance_shift/"): value for tag, value in shift.history[-1].items()}
+
+
+def test_a_healthy_training_is_said_to_be():
+    finding, meaning, remedy, _ = summary_of(net(), "adam", epochs=4)
+    assert "nothing is amiss: the largest ratio is " in finding
+    assert meaning.startswith("In inference the inputs of 4 layers have the moments that their moving statistics say, ")
+    assert remedy.startswith("There is nothing to do")
+
+
+def test_dropout_is_found_by_where_the_shift_adds_up_to_most():
+    finding, meaning, remedy, record = summary_of(net(rate=0.5), keras.optimizers.SGD(0.05), epochs=8)
+    layer = finding.split(": ")[1].split(" is off")[0]
+    assert layer == min(("02_batch_normalization", "03_batch_normalization", "04_batch_normalization"), key=lambda name: record[f"mode/{name}"])
+    assert f"in inference its inputs have {record[f'mode/{layer}']:.3g} times their variance in training" in finding
+    assert " in front of it explains " in meaning
+    assert "and the rest is passed on by layers further in front: Dropout makes inputs vary in training only" in meaning
+    assert "UniformDropout(0.1)" in remedy
+
+
+def test_its_remedy_helps():
+    finding, *_, record = summary_of(net(rate=0.1, dropout=keras_bn.UniformDropout), keras.optimizers.SGD(0.05), epochs=8)
+    assert max(abs(np.log(value)) for name, value in record.items() if name.startswith("mode/")) < 0.1
+    assert "nothing is amiss" in finding
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.5])
+def test_warming_up_says_how_long_it_lasts(rate):
+    finding, meaning, remedy, record = summary_of(net(momentum=0.99, rate=rate), keras.optimizers.SGD(0.05), epochs=2)
+    assert "01_batch_normalization is off, since step 1: its inputs have " in finding
+    assert "with momentum 0.99, after 58 updates, 55.8 % of them is what the training began with" in meaning
+    left = record["warm_up/01_batch_normalization"]
+    steps = int(np.ceil(np.log(0.01 / left) / np.log(0.99)))
+    assert remedy.startswith(
+        f"Train {steps} steps more, until it makes 1 % of the variance, or let them follow faster: keras_bn.BatchNormalization(momentum=0."
+    )
+    np.testing.assert_allclose(1 / (1 + left), record["lag/01_batch_normalization"], rtol=0.05)
+
+
+def test_the_faster_momentum_that_it_says_is_enough():
+    *_, remedy, _ = summary_of(net(momentum=0.99), keras.optimizers.SGD(0.01), epochs=2)
+    *_, record = summary_of(net(momentum=float(remedy.split("momentum=")[1].split(")")[0])), keras.optimizers.SGD(0.01), epochs=2)
+    assert 0.005 < record["warm_up/01_batch_normalization"] <= 0.01
+
+
+def test_a_tail_of_warming_up_is_not_taken_for_a_lag_by_its_learning_rate():
+    finding, meaning, _, record = summary_of(net(momentum=0.99), keras.optimizers.SGD(1e-9), epochs=10)
+    assert record["lag/01_batch_normalization"] < 0.9
+    assert "nothing is amiss" in finding or "warming up" in meaning
+
+
+def test_a_frozen_layer_of_other_inputs_is_found_by_its_means():
+    model = fitted(compiled(net(1), "adam"), epochs=4)
+    model.layers[1].trainable = False
+    finding, meaning, remedy, record = summary_of(model, keras.optimizers.Adam(1e-9), x=X + 0.5)
+    assert "01_batch_normalization is off, since step 1: the means of its inputs are " in finding
+    assert record["mean_lag/01_batch_normalization"] > 0.5
+    assert "do not move, as the layer is frozen" in meaning
+    assert "layer.trainable = True" in remedy
+
+
+def test_loaded_statistics_of_other_inputs_warm_up():
+    """Twice the inputs: the moving variance is too small, which it cannot be by what a new layer begins with."""
+    model = fitted(compiled(net(2, momentum=0.99), "adam"), epochs=8)
+    _, meaning, _, record = summary_of(model, "adam", x=2 * X)
+    assert record["lag/01_batch_normalization"] > 1.5
+    assert "warming up" in meaning
+    assert "after 29 updates, 74.7 % of them is what the training began with" in meaning
+
+
+def test_statistics_that_follow_too_slowly_lag():
+    finding, meaning, remedy, _ = summary_of(net(momentum=0.99), keras.optimizers.Adam(0.1), epochs=18)
+    assert " is off, since step " in finding
+    assert meaning.startswith("Its moving statistics lag: the weights change faster than they follow")
+    assert remedy.endswith("or let the statistics follow faster: keras_bn.BatchNormalization(momentum=0.96).")
+
+
+@pytest.mark.parametrize("anew", [False, True], ids=["in one fit", "compiled anew in between"])
+def test_what_is_left_of_the_beginning_is_exact(anew, rng):
+    """At weights that do not move, and with one batch over and over, it is all that the moving statistics are off by."""
+    x = rng.normal(3, 2, (32, 5)).astype("float32")
+    model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(4), keras_bn.BatchNormalization(momentum=0.8, center=False, scale=False)])
+    layer = model.layers[1]
+    layer.moving_mean.assign(rng.normal(size=4))
+    layer.moving_variance.assign(rng.uniform(1, 50, 4))
+    shift = callbacks.VarianceShift(x, every=1)
+    for epochs in (3, 4):
+        if anew or not shift.history:
+            model.compile(keras.optimizers.SGD(0.0), "mse")
+        model.fit(x, np.zeros((32, 4)), batch_size=32, epochs=epochs, verbose=0, callbacks=[shift])
+    assert len(shift.history) == 7
+    for record in shift.history:
+        lag, left, mean_lag, mean_left = (record[f"variance_shift/{name}/01_batch_normalization"] for name in ("lag", "warm_up", "mean_lag", "mean_warm_up"))
+        np.testing.assert_allclose(1 + left, 1 / lag, rtol=1e-4)
+        np.testing.assert_allclose(mean_left, mean_lag, rtol=1e-3)
+    assert shift._layers["01_batch_normalization"].updates == (4 if anew else 7)
+
+
+NAME = "01_a"
+
+
+def of_records(numbers, error=0.01, momentum=0.9, updates=400, errors=0.2, dropout=None, **others):
+    """Of two records. numbers: of one layer; its batches scatter by error / errors."""
+    numbers = {"lag": 1.0, "mode": 1.0, "mean_lag": 0.0, "mean_shift": 0.0} | numbers
+    numbers |= {"error": error, "mean_error": error, "ratio": max(numbers["lag"] * numbers["mode"], 1 / numbers["lag"] / numbers["mode"])}
+    records = [{"step": step, **{f"variance_shift/{name}/{NAME}": value for name, value in numbers.items()}} for step in (400, 401)]
+    return conclusion(records, {NAME: Normalization(momentum, updates, errors, dropout)})
+
+
+@pytest.mark.parametrize(
+    ("numbers", "error", "finding", "remedy"),
+    [
+        ({"lag": 1.02, "mode": 0.98}, 0.01, "nothing is amiss: the largest ratio is 1 at 01_a, of standard error 0.01.", "There is nothing to do"),
+        (
+            {"lag": 1.5},
+            0.01,
+            "01_a is off, since step 400: its inputs have 1.5 times the variance",
+            "follow faster: keras_bn.BatchNormalization(momentum=0.6).",
+        ),
+        ({"lag": 1.5}, 0.14, "nothing is amiss", "There is nothing to do"),
+        ({"mode": 0.5}, 0.01, "01_a is off, since step 400: in inference its inputs have 0.5 times", "Look for Dropout or noise further in front"),
+        ({"mean_lag": 0.3}, 0.01, "the means of its inputs are 0.3 standard deviations from its moving mean (standard error 0.01)", "follow faster"),
+        ({"mean_shift": 0.3}, 0.01, "in inference the means of its inputs are 0.3 standard deviations from its moving mean", "Look for Dropout"),
+    ],
+)
+def test_three_standard_errors_decide(numbers, error, finding, remedy):
+    result = of_records(numbers, error)
+    assert finding in result.finding
+    assert remedy in result.remedy
+
+
+def test_what_batches_scatter_by_anyway_is_nothing():
+    assert "which is 0.14 standard deviations" not in of_records({"mean_lag": 0.02}).meaning
+    within, beyond = of_records({"mean_lag": 0.05}), of_records({"mean_lag": 0.06})  # sqrt(0.05**2 + 0.025**2) = 0.0559
+    assert "nothing is amiss" in within.finding
+    assert "or differ by less than batches do in training, which is 0.056 standard deviations" in within.meaning
+    assert "is off" in beyond.finding
+    # But what Dropout does is there for good.
+    small = of_records({"mode": 0.92, "predicted_ratio": 1.08}, dropout="dropout")
+    assert "is off" in small.finding
+    assert "It is less than batches differ by in training, 0.056 standard deviations." in small.meaning
+    assert "less than batches differ" not in of_records({"mode": 0.6, "predicted_ratio": 1.6}, dropout="dropout").meaning
+
+
+@pytest.mark.parametrize(
+    ("momentum", "numbers", "words"),
+    [
+        (0.99, {"lag": 0.4, "warm_up": 1.4}, "warming up"),
+        (0.99, {"lag": 0.4, "warm_up": 0.8}, "warming up"),
+        (0.99, {"lag": 0.4, "warm_up": 0.7}, "lag: the weights change faster"),  # Less than half of 1 / 0.4 - 1.
+        (0.99, {"lag": 2.0, "warm_up": -0.4}, "warming up"),
+        (0.99, {"lag": 2.0, "warm_up": 0.4}, "lag: the weights change faster"),  # That would make the moving variance too large.
+        (0.99, {"mean_lag": 2.0, "mean_warm_up": 1.5}, "warming up"),
+        (0.99, {"mean_lag": 2.0, "mean_warm_up": 0.5}, "lag: the weights change faster"),
+        (1.0, {"lag": 0.4, "warm_up": 0.0}, "the layer is frozen"),
+        (1.0, {"mean_lag": 2.0, "mean_warm_up": 0.0}, "the layer is frozen"),
+        (0.0, {"lag": 0.4, "warm_up": 0.0}, "lag: the weights change faster"),
+        (None, {"lag": 0.4, "warm_up": 0.0}, "lag: the weights change faster"),
+    ],
+)
+def test_a_lag_has_its_cause(momentum, numbers, words):
+    assert words in of_records(numbers, momentum=momentum, updates=100).meaning
+    assert words in of_records(numbers, momentum=momentum, updates=100, dropout="dropout").meaning
+
+
+def test_dropout_is_not_why_where_its_closed_form_says_otherwise():
+    texts = {
+        0.7: "dropout in front of it is why, for which the closed form predicts 0.714",
+        0.55: "dropout in front of it explains 0.714 by the closed form, and the rest is",
+        0.2: "No Dropout that explains",
+        1.8: "No Dropout that explains",
+    }
+    for mode, text in texts.items():
+        assert text in of_records({"mode": mode, "predicted_ratio": 1.4}, dropout="dropout").meaning
+
+
+def test_dropout_is_why_further_behind_too():
+    numbers = {"lag": 1.0, "mean_lag": 0.0, "mean_shift": 0.0, "error": 0.01, "mean_error": 0.01}
+    of_layers = {"01_a": {"mode": 1.0}, "02_b": {"mode": 0.7, "predicted_ratio": 1.4}, "03_c": {"mode": 0.65}, "04_d": {"mode": 0.45, "predicted_ratio": 1.4}}
+    layers = {name: Normalization(0.9, 400, 0.2, "dropout_" + name if "predicted_ratio" in one else None) for name, one in of_layers.items()}
+
+    def of(names):
+        record = {f"variance_shift/{tag}/{name}": value for name in names for tag, value in (numbers | of_layers[name]).items()}
+        return conclusion([{"step": 5, **record}], {name: layers[name] for name in names})
+
+    assert "04_d is off" in of(["01_a", "02_b", "03_c", "04_d"]).finding
+    assert "dropout_04_d in front of it explains 0.714 by the closed form, and the rest" in of(["01_a", "02_b", "03_c", "04_d"]).meaning
+    behind = of(["01_a", "02_b", "03_c"])
+    assert "03_c is off" in behind.finding
+    assert behind.meaning.startswith("dropout_02_b is why, in front of 02_b, whose inputs pass on what they shift by: ")
+    assert "No Dropout" in of(["01_a", "03_c"]).meaning
+
+
+def test_what_layers_in_front_leave_in_doubt_is_no_shift_of_those_behind():
+    """In inference a layer scales what comes behind it by the error of its own moving statistics."""
+    numbers = {"lag": 1.0, "mean_lag": 0.0, "mean_shift": 0.0, "mean_error": 0.01}
+    layers = dict.fromkeys(("01_a", "02_b"), Normalization(0.9, 400, 1.0))
+    for error, words in ((0.08, "nothing is amiss"), (0.01, "02_b is off")):
+        of_layers = {"01_a": {"mode": 1.0, "error": error}, "02_b": {"mode": 0.85, "error": 0.01}}
+        record = {f"variance_shift/{tag}/{name}": value for name, one in of_layers.items() for tag, value in (numbers | one).items()}
+        assert words in conclusion([{"step": 5, **record}], layers).finding
+
+
+def test_the_step_since_when_is_of_the_cause_that_is_named():
+    """At first the layer's statistics warm up, and only then lag."""
+    numbers = {"lag": 0.5, "mode": 1.0, "mean_lag": 0.0, "mean_shift": 0.0, "error": 0.01, "mean_error": 0.01}
+    records = [
+        {"step": step, **{f"variance_shift/{tag}/{NAME}": value for tag, value in (numbers | {"warm_up": left}).items()}}
+        for step, left in ((1, 1.0), (9, 0.1), (20, 0.0))
+    ]
+    layers = {NAME: Normalization(0.9, 20, 0.2)}
+    assert "since step 9:" in conclusion(records, layers).finding
+    assert "since step 1:" in conclusion(records[:1], layers).finding
