@@ -87,7 +87,7 @@ class ActivationStatistics(UpdateInstrument):
         after = measure.inputs_after(update.before._replace(weights=update.after), batch)
         rows = [(now.layer, now.scalars | activations.changes(now.inputs, *later)) for now, later in zip(before, after)]
         histograms = {f"inputs/{now.layer}": now.inputs.sample for now in before}
-        return instrument.by_layer(self.quantities, rows, measure.layer_names)._replace(histograms=histograms)
+        return self._by_layer(rows, measure.layer_names)._replace(histograms=histograms)
 
     def _prepared_measure(self):
         return prepared(activations.Measure, self.net, self.loss, any(row.name.startswith("output_") for row in self.quantities))

@@ -2,16 +2,15 @@
 
 import contextlib
 import math
+import re
 import types
-import warnings
 import weakref
 from collections.abc import Callable, Iterable
 
 import keras
-import tensorflow as tf
 
 from keras_bn import summaries
-from keras_bn.callbacks import schedule, train_batch
+from keras_bn.callbacks import arguments, messages, schedule, train_batch
 from keras_bn.callbacks.announcement import announced_if_slow
 from keras_bn.callbacks.clock import Clock
 from keras_bn.inspection import building, evaluation
@@ -47,6 +46,7 @@ class Instrument(keras.callbacks.Callback):
     def __init__(self, log_dir, every, strict, net, optimizer, report):
         super().__init__()
         schedule.refuse(every)
+        arguments.refuse(log_dir, net, optimizer)
         self.every = every
         self.history = []
         self.strict, self.report = strict, report
@@ -54,6 +54,7 @@ class Instrument(keras.callbacks.Callback):
         self._net_given, self._optimizer_given = net, optimizer
         self._fitted, self._has_begun = None, False
         self._log_dir, self._log, self._warned = log_dir, None, set()
+        self._layer_names = {}  # A layer's name in tags to its own.
         self._prepared_for = None  # The net's `Signature` when it was last found to be measurable.
         self._is_traced = False  # Whether it has been measured since, so that all is traced.
         self._is_due = None  # A `Schedule` when a training has begun.
@@ -100,11 +101,27 @@ class Instrument(keras.callbacks.Callback):
         """
         records = self._measured()
         if not records:
-            failed = next((record["error"] for record in reversed(self.history) if "error" in record), None)
-            why = f"no step of this training was due by every={self.every!r}" if failed is None else f"all measurements failed, the last with {failed}"
-            return f"{type(self).__name__} has measured nothing.\nThere is nothing to conclude: {why}.\nMeasure more often, such as by every=1."
+            return self._nothing_measured()
         failed = sum("error" in record for record in self.history[self.history.index(records[-1]) :])
-        return str(self._conclusion(records)) + (f"\n({failed} later measurements failed, the last with {self.history[-1]['error']})" if failed else "")
+        later = f"\n({failed} later measurements failed, the last with {self.history[-1]['error']})" if failed else ""
+        return "\n".join(self._with_own_names(self._conclusion(records))) + later
+
+    def _nothing_measured(self):
+        failed = next((record["error"] for record in reversed(self.history) if "error" in record), None)
+        if self._fitted is None and not self._has_begun:
+            why, remedy = "no training has begun that it is a callback of", "Hand it to fit(callbacks=[...]), or train within its `watching(model, x, y)`"
+        elif failed is not None:
+            why, remedy = f"all measurements failed, the last with {failed.removesuffix('.')}", "Mend that; with strict=True the training ends where it happens"
+        else:
+            why, remedy = f"no step of this training was due by every={self.every!r}", "Measure more often, such as by every=1"
+        return f"{type(self).__name__} has measured nothing.\nThere is nothing to conclude: {why}.\n{remedy}."
+
+    def _with_own_names(self, conclusion):
+        """Says of each layer that the finding names what the model calls it, the first time."""
+        finding = conclusion.finding
+        for tag, name in self._layer_names.items():
+            finding = re.sub(rf"(?<!\w){re.escape(tag)}(?!\w)", f'{tag} ("{name}")'.replace("\\", r"\\"), finding, count=1)
+        return conclusion._replace(finding=finding)
 
     def on_train_begin(self, logs=None):
         train_batch.release(self.model)
@@ -114,7 +131,7 @@ class Instrument(keras.callbacks.Callback):
         # Anew, as other callbacks may have restored an optimizer, and the last execution of an epoch may have been shorter.
         self._read_clock()
         if self._is_due is None and self._fitted is not None:
-            self._is_due = schedule.Schedule(self.every, self._steps(), self._cost_of_all())
+            self._is_due = schedule.Schedule(self.every, self._steps(epoch), self._cost_of_all())
         self._epoch_begins = True
 
     def on_train_batch_begin(self, batch, logs=None):
@@ -159,7 +176,17 @@ class Instrument(keras.callbacks.Callback):
             self._begin()
         if self._log_dir is not None:
             self._log = summaries.Log.open(self._log_dir)
+            self._refuse_twin()
             self._log.announce(self.name, self.quantities)
+
+    def _refuse_twin(self):
+        """Raises a ValueError where another of this kind writes into this folder in this training: each number has one place there."""
+        if self._log is not None and any(one is not self and one.name == self.name and one._log is self._log for one in self._of_this_fit()):
+            raise ValueError(f"`log_dir` is {self._log_dir!r} for two of {type(self).__name__}; expected one folder for each: give them others.")
+
+    def _of_this_fit(self):
+        """All instruments that measure in it; Keras hands them the same parameters. Others may be left from one that failed."""
+        return [] if self._fitted is None else [one for one in _measuring[self._fitted] if one.params is self.params]
 
     def _begin(self):
         if self._prepared_for is None or not self._prepared_for.is_of(self.net):
@@ -169,13 +196,17 @@ class Instrument(keras.callbacks.Callback):
                 self._prepare()
             self._prepared_for = Signature(self.net)
 
-    def _steps(self):
-        """Of the whole training that begins; None where that is unknown."""
-        batches = [self.params.get(name) for name in ("epochs", "steps")] if self._fitted is not None and self.params else [None]
-        return None if None in batches else self._clock.updates(batches[0] * batches[1])
+    def _steps(self, epoch):
+        """Those that can be due in the whole training that begins with this epoch; None where its length is unknown."""
+        epochs, batches = [self.params.get(name) for name in ("epochs", "steps")] if self.params else (None, None)
+        return None if epochs is None or batches is None else self._steps_of(self._clock.updates((epochs - epoch) * batches))
+
+    def _steps_of(self, updates):
+        """Those that can be due in a training of so many updates."""
+        return range(updates)
 
     def _cost_of_all(self):
-        return sum(instrument._cost() for instrument in _measuring[self._fitted] if instrument.every is None)
+        return sum(instrument._cost() for instrument in self._of_this_fit() if instrument.every is None)
 
     def _cost(self) -> float:
         """Of one measurement, about, in train steps."""
@@ -226,10 +257,23 @@ class Instrument(keras.callbacks.Callback):
                 histograms = {f"{self.name}/{tag}": values for tag, values in measured.histograms.items()}
                 descriptions = {f"{self.name}/{tag}": text for tag, text in measured.descriptions.items()}
                 worst, worst_descriptions = quantities.worst(self.name, self.quantities, scalars)
-                self._log.write(step, summaries.Measured(worst | scalars, worst_descriptions | descriptions, histograms))
+                self._log.write(step, summaries.Measured(worst | scalars, worst_descriptions | descriptions, histograms), self)
             number = len(self.history)
             if number & (number - 1) == 0:  # After 1, 2, 4, 8, ... measurements, so that pictures cost less and less; TensorBoard keeps ten.
                 self._draw()
+
+    def _by_layer(self, rows: Iterable[tuple[str, dict[str, float | None]]], layer_names: dict[str, str]) -> summaries.Measured:
+        """Scalars with tags such as ratio/02_batch_normalization.
+
+        Args:
+            rows: for each layer its name in tags, and its quantities; those that are None or in no table are left out.
+            layer_names: dict, name in tags to the layer's own name, which the description holds.
+        """
+        self._layer_names = layer_names
+        described = {quantity.name: quantity for quantity in self.quantities}
+        scalars = {(name, layer): value for layer, values in rows for name, value in values.items() if value is not None and name in described}
+        descriptions = {"/".join(tag): described[tag[0]].description(layer_names[tag[1]]) for tag in scalars}
+        return summaries.Measured({"/".join(tag): value for tag, value in scalars.items()}, descriptions, {})
 
     def _announced_if_slow(self):
         return announced_if_slow(f"{type(self).__name__} prepares its measurements of {self.net.name}, which happens once.")
@@ -265,24 +309,7 @@ class Instrument(keras.callbacks.Callback):
             attempt.error = f"{type(error).__name__}: {error}"
             if purpose not in self._warned:
                 self._warned.add(purpose)
-                warnings.warn(
-                    f"{type(self).__name__} failed to {purpose} at step {step}, and the training goes on; strict=True would end it: {attempt.error}",
-                    stacklevel=4,
-                )
-
-
-def by_layer(table: Iterable[quantities.Quantity], rows: Iterable[tuple[str, dict[str, float | None]]], layer_names: dict[str, str]) -> summaries.Measured:
-    """Scalars with tags such as ratio/02_batch_normalization.
-
-    Args:
-        table: the quantities that are kept.
-        rows: for each layer its name in tags, and its quantities; those that are None are left out.
-        layer_names: dict, name in tags to the layer's own name, which the description holds.
-    """
-    described = {quantity.name: quantity for quantity in table}
-    scalars = {(name, layer): value for layer, values in rows for name, value in values.items() if value is not None and name in described}
-    descriptions = {"/".join(tag): described[tag[0]].description(layer_names[tag[1]]) for tag in scalars}
-    return summaries.Measured({"/".join(tag): value for tag, value in scalars.items()}, descriptions, {})
+                messages.warn(f"{type(self).__name__} failed to {purpose} at step {step}, and the training goes on; strict=True would end it: {attempt.error}")
 
 
 @contextlib.contextmanager
@@ -290,5 +317,5 @@ def refusing(callback: keras.callbacks.Callback, argument: str, expected: str):
     """Inside it, what a first evaluation raises because model and data do not go together becomes a ValueError that says so."""
     try:
         yield
-    except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
-        raise ValueError(f"{type(callback).__name__} cannot evaluate its `{argument}`; expected {expected}: {error}") from error
+    except Exception as error:
+        raise ValueError(f"{type(callback).__name__} cannot evaluate its `{argument}`; expected {expected}: {messages.in_a_line(error)}.") from error

@@ -80,8 +80,11 @@ class InternalCovariateShift(UpdateInstrument):
         super().__init__(log_dir, every, strict, loss, net, optimizer, report)
         if isinstance(layers, str):
             raise ValueError(f"`layers` is {layers!r}; expected names in a list, or numbers, or a function of a layer: give [{layers!r}].")
+        if layers is not None and not callable(layers) and not isinstance(layers, Iterable):
+            raise ValueError(f"`layers` is {layers!r}; expected names or numbers in a list, or a function of a layer: give [{layers!r}].")
         if (isinstance(batch, str) and batch != TRAIN) or (not isinstance(batch, str) and not (isinstance(batch, tuple) and len(batch) in (2, 3))):
-            raise ValueError(f'`batch` is {batch!r}; expected "train", (x, y) or (x, y, sample_weight): a tuple of a batch for the model.')
+            what = f"a {type(batch).__name__} of {len(batch)}" if isinstance(batch, tuple | list) else repr(batch)
+            raise ValueError(f'`batch` is {what}; expected "train", (x, y) or (x, y, sample_weight): a tuple of a batch for the model.')
         self._layers_measured = 10  # Until it is known.
         self.layers, self.batch = layers if layers is None or callable(layers) else list(layers), batch
 
@@ -105,7 +108,7 @@ class InternalCovariateShift(UpdateInstrument):
             update = update._replace(batch=evaluation.batch_of(self.batch))
         measure = covariate_shift.measure_of(self.net, update.batch, self.layers, self.loss)
         loss, shifts = measure.with_loss(update, self._scale())
-        measured = instrument.by_layer(self.quantities, ((shift.layer, shift._asdict()) for shift in shifts), measure.layer_names)
+        measured = self._by_layer(((shift.layer, shift._asdict()) for shift in shifts), measure.layer_names)
         return measured._replace(scalars=measured.scalars | {"loss": loss})
 
     def _to_draw(self, record):

@@ -1,12 +1,12 @@
 """`LossLandscape`: the measure of that name at training steps."""
 
-import warnings
 from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
 
 from keras_bn import summaries
+from keras_bn.callbacks import messages
 from keras_bn.callbacks.clock import innermost, learning_rate
 from keras_bn.callbacks.update_instrument import UpdateInstrument
 from keras_bn.inspection.prepared import prepared
@@ -76,18 +76,20 @@ class LossLandscape(UpdateInstrument):
             )
 
         if self.step_sizes is None and not isinstance(innermost(optimizer), keras.optimizers.SGD):
-            warnings.warn(
+            messages.warn(
                 f"LossLandscape takes its step sizes from the learning rate of {type(innermost(optimizer)).__name__}, which says little about how far its "
-                "steps go: give `step_sizes`.",
-                stacklevel=2,
+                "steps go: give `step_sizes`."
             )
 
     def _refuse_without_step_sizes(self, why):
-        raise ValueError(f"LossLandscape has no `step_sizes`, and {why}; expected either: give step sizes.")
+        raise ValueError(
+            f"LossLandscape has no `step_sizes`, and {why}; expected them, or an optimizer of one learning rate that updates the net: give `step_sizes`, or "
+            "that as `optimizer`."
+        )
 
     def _measure(self, update: Update):
         if self.step_sizes is None and update.learning_rate is None:
-            self._refuse_without_step_sizes(f"the {type(self._clock.optimizer).__name__} that the model was compiled with, to take them from, updates nothing")
+            self._refuse_without_step_sizes(f"the {type(self._clock.optimizer).__name__} that the model was compiled with updates nothing")
         if self.step_sizes is None:
             sizes, names = update.learning_rate * np.asarray(MULTIPLES), [f"{multiple:g}lr" for multiple in MULTIPLES]
         else:

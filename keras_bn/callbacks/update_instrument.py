@@ -6,10 +6,10 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from keras_bn.callbacks import clock, instrument, train_batch
+from keras_bn.callbacks import clock, instrument, messages, train_batch
 from keras_bn.inspection import evaluation
 from keras_bn.inspection.evaluation import Batch
-from keras_bn.inspection.objective import Objective
+from keras_bn.inspection.objective import Objective, refuse_loss
 from keras_bn.inspection.prepared import prepared
 from keras_bn.inspection.update import Update
 
@@ -25,7 +25,8 @@ class UpdateInstrument(instrument.Instrument):
 
     def __init__(self, log_dir, every, strict, loss, net, optimizer, report):
         super().__init__(log_dir, every, strict, net, optimizer, report)
-        self.loss = loss
+        refuse_loss(loss)
+        self.loss, self._loss_fits = loss, None
 
     def on_train_begin(self, logs=None):
         self._refuse_scope()
@@ -59,8 +60,8 @@ class UpdateInstrument(instrument.Instrument):
 
     def _cannot_see(self):
         raise ValueError(
-            f"the batch of this step cannot be seen, as it is not `fit` that trains; expected the step within a context: `with {type(self).__name__[0].lower()}"
-            f"{type(self).__name__[1:]}.watching(model, x, y):`."
+            "the batch of this step cannot be seen, as it is not `fit` that trains; expected the step within a context of this callback: "
+            "`with callback.watching(model, x, y):`."
         )
 
     def _refuse(self):
@@ -105,6 +106,7 @@ class UpdateInstrument(instrument.Instrument):
     @contextlib.contextmanager
     def _watched(self, batch):
         step = self._clock.updates()
+        self._refuse_loss(batch)
         before = _result_or_error(lambda: self._before(batch()))
         yield
         self._clock.passed_and_read()
@@ -118,6 +120,20 @@ class UpdateInstrument(instrument.Instrument):
 
         self._epoch_begins = False
         self._record(step, lambda: self._measure(update()))
+
+    def _refuse_loss(self, batch):
+        """Raises a ValueError before the first step that is measured, if the loss of one's own cannot be evaluated on its batch."""
+        if self.loss is None or self._loss_fits is self.net:
+            return
+        with instrument.refusing(self, "loss", "a function of (model, x, y, sample_weight) that returns a scalar tensor"):
+            objective, batch = prepared(Objective, self.net, self.loss), Batch(*evaluation.tensors(tuple(batch())))
+            objective.snapshot(batch)
+        if not objective.uses_batch_statistics:
+            messages.warn(
+                f"{type(self).__name__}: `loss` calls {self.net.name} in inference mode, as none of its moving statistics follows; if your training step calls "
+                "it in training mode, add training=True."
+            )
+        self._loss_fits = self.net
 
     def _before(self, batch):
         if self._fitted is not None:

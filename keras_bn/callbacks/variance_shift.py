@@ -126,6 +126,9 @@ class VarianceShift(instrument.Instrument):
             return False
         return any(self._is_due(step, False) for step in range(self._before + 1, self._clock.updates() + 1))
 
+    def _steps_of(self, updates):
+        return range(1, updates + 1)
+
     def _cost(self):
         size = batches.number(self.data)
         return 2.0 if size is None else size * 2 / 3  # One pass in training mode and one in inference mode.
@@ -144,7 +147,7 @@ class VarianceShift(instrument.Instrument):
         # Kept beside the numbers, since the net may be another one when conclusions are drawn.
         self._layers = {shift.layer: self._normalization(shift.layer, measure) for shift in shifts}
         rows = [(shift.layer, shift._asdict() | self._warm_up(shift)) for shift in shifts]
-        return instrument.by_layer(self.quantities, rows, measure.layer_names)
+        return self._by_layer(rows, measure.layer_names)
 
     def _normalization(self, name, measure):
         layer = self._statistics[name][0]

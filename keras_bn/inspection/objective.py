@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import keras
 import tensorflow as tf
 
+from keras_bn import keras_internals
 from keras_bn.inspection import evaluation
 from keras_bn.inspection.evaluation import Batch, Snapshot
 
@@ -24,8 +25,11 @@ class Objective:
     """
 
     def __init__(self, model: keras.Model, loss: Callable | None = None):
+        refuse_loss(loss)
         self._model, self._loss = weakref.ref(model), loss
         self._others = None if loss else []  # Variables that the loss reads and that are none of the model's: of other nets, of seed generators.
+
+        self.uses_batch_statistics = True  # Unless a loss that is a function is found to evaluate all batch normalisation layers in inference mode.
 
     @property
     def is_compiled(self) -> bool:
@@ -49,6 +53,9 @@ class Objective:
             with evaluation.stateless(model, Snapshot(weights, state)) as scope:
                 result = self._value(model, batch)
             _refuse_value(result)
+            if not evaluation.weights_read(model, scope):
+                raise ValueError(f"`loss` uses no trainable weight of {model.name}; expected one that does: call the model that it receives.")
+            self.uses_batch_statistics = _batch_statistics_used(model, scope, state)
             others.extend(scope.unknown)
             return result
 
@@ -104,6 +111,30 @@ def _compiled(model, batch, outputs):
     # Models that override `compute_loss` need not take `training`.
     takes_training = "training" in inspect.signature(model.compute_loss).parameters
     return model.compute_loss(batch.x, batch.y, outputs, batch.sample_weight, **({"training": True} if takes_training else {}))
+
+
+def refuse_loss(loss) -> None:
+    """Raises a ValueError for what can be seen to be no function of (model, x, y, sample_weight)."""
+    if loss is None:
+        return
+    expected = "expected a function of (model, x, y, sample_weight) that returns a scalar tensor: write one that calls the model, training=True, and your loss"
+    if isinstance(loss, keras.Loss) or not callable(loss):
+        raise ValueError(f"`loss` is {loss!r}; {expected}.")
+    try:
+        signature = inspect.signature(loss)
+    except (ValueError, TypeError):  # Of what is compiled nothing is known.
+        return
+    try:
+        signature.bind(*"mxyw")
+    except TypeError:
+        raise ValueError(f"`loss` takes {signature}; {expected}.") from None
+
+
+def _batch_statistics_used(model, scope, state):
+    """Whether a batch normalisation layer has assigned its moving statistics; True where there is none that would."""
+    normalisers = [layer for layer in keras_internals.layers_within(model) if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable]
+    given = {id(variable): value for variable, value in zip(model.non_trainable_variables, state)}
+    return not normalisers or any(scope.get_current_value(layer.moving_mean) is not given.get(id(layer.moving_mean)) for layer in normalisers)
 
 
 def _refuse_value(value):

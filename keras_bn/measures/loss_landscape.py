@@ -114,7 +114,10 @@ def checked(step_sizes: Sequence[float]) -> np.ndarray:
     Raises:
         ValueError: there are none, or one is not positive.
     """
-    values = np.asarray(step_sizes, "float64")
+    try:
+        values = np.asarray(step_sizes, "float64")
+    except (ValueError, TypeError):
+        values = np.zeros(0)
     if values.ndim != 1 or not values.size or not (np.isfinite(values).all() and (values > 0).all()):
         raise ValueError(f"`step_sizes` is {step_sizes!r}; expected positive numbers, one at least: for instance 0.5 to 4 times the learning rate.")
     return values

@@ -45,6 +45,8 @@ class Log:
         self._earlier = events.read_scalars(log_dir)  # Left by a training that was interrupted.
         self._last_steps = {tag: record["step"] for record in self._earlier for tag in record}
         self._writer = events.writer(log_dir)
+        self._number = 0  # Of calls of `write`.
+        self._begun, self._written = weakref.WeakKeyDictionary(), {}  # An author's first call; the last call that wrote a tag, and its author, weakly.
         self._tables, self._laid_out = {}, {}
 
     def announce(self, measure: str, table: Sequence[dashboard.Charted]) -> None:
@@ -58,10 +60,10 @@ class Log:
 
     def begin_anew(self) -> None:
         """Forgets what the folder held: the training that starts now does not continue the one that wrote it."""
-        self._earlier, self._last_steps = [], {}
+        self._earlier, self._last_steps, self._written = [], {}, {}
 
     @events.as_os_error()
-    def write(self, step: int, measured: Measured) -> None:
+    def write(self, step: int, measured: Measured, author: object) -> None:
         """Writes one point of each chart, and flushes, so that TensorBoard can show it.
 
         A training that continues an interrupted one passes some steps a second time; those are in the folder already, and are not written again.
@@ -69,11 +71,20 @@ class Log:
         Args:
             step: int, optimizer updates so far: the x-axis of every chart.
             measured: its tags are whole, with the measure's name.
+            author: who measures.
 
         Raises:
             OSError: the event file cannot be written.
+            ValueError: another author, who writes at the same time, has written this point.
         """
+        self._number += 1
+        begun = self._begun.setdefault(author, self._number)
         if any(self._last_steps.get(tag, -1) >= step for tag in measured.scalars):
+            # One who has written before this author began may be the training that this one continues.
+            if any(number > begun and other() is not author for other, number in (self._written[tag] for tag in measured.scalars if tag in self._written)):
+                raise ValueError(
+                    "another one writes the same tags into this folder, and was first at this step; expected one folder for each: give them others."
+                )
             return
         with events.recorded_by(self._writer):
             if self._laid_out != self._tables:
@@ -84,6 +95,7 @@ class Log:
             for tag, values in measured.histograms.items():
                 tf.summary.histogram(tag, values, step=step)
         self._last_steps.update(dict.fromkeys(measured.scalars, step))
+        self._written.update(dict.fromkeys(measured.scalars, (weakref.ref(author), self._number)))
 
     @events.as_os_error()
     def draw(self, tag: str, records: list[dict], label: str, **colours) -> None:

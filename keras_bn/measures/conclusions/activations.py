@@ -48,12 +48,16 @@ def conclusion(records: Sequence[dict], examples: int) -> Conclusion:
             "Lower gamma: keras_bn.BatchNormalization(gamma_regularizer='l2'); or use keras.layers.ReLU().",
         )
     seen = len(dead.keys() | saturated.keys())
-    state = f"no channel is dead, and no more values are saturated than usual, behind {several(seen, 'layer')}" if seen else "no activation was measured"
+    state = f"no channel is dead, and no more values are saturated than usual, behind {several(seen, 'layer')}"
     deviations = by_layer(last, "activation_statistics/input_stddev")
     spread = f"The standard deviations of the inputs lie between {min(deviations.values()):.3g} and {max(deviations.values()):.3g}" if deviations else ""
+    if len(deviations) == 1:
+        spread = f"The standard deviation of the inputs is {deviations.popitem()[1]:.3g}"
     growing = f"the squared gradient norm grows {growth:.3g} times from the last layer to the first" if ratios else ""
     return Conclusion(
-        f"{head}nothing is amiss: {state}.",
+        f"{head}nothing is amiss: {state}."
+        if seen
+        else f"{head}no ReLU, sigmoid or tanh was found right behind a layer, so that none can be dead or saturated.",
         ("; ".join(part for part in (spread, growing) if part) or "No distribution was measured") + ".",
         "There is nothing to do; a larger batch would show rarer faults.",
     )

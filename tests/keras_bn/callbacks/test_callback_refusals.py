@@ -103,7 +103,10 @@ def test_several_optimizers_have_no_one_learning_rate():
     model = trainings.network()
     several = keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(keras.optimizers.SGD(0.1), {"dense.*": keras.optimizers.Adam(0.01)}))
     model.compile(several, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    sentence = "LossLandscape has no `step_sizes`, and MultiOptimizer no one learning rate to take them from; expected either: give step sizes."
+    sentence = (
+        "LossLandscape has no `step_sizes`, and MultiOptimizer no one learning rate to take them from; expected them, or an optimizer of one learning rate "
+        "that updates the net: give `step_sizes`, or that as `optimizer`."
+    )
     with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
         fit(model, callbacks.LossLandscape())
     instruments = [callbacks.LossLandscape(every=2, step_sizes=[0.1], strict=True), callbacks.InternalCovariateShift(every=2, strict=True)]
@@ -142,9 +145,12 @@ def test_every_that_is_none_is_refused(every):
             make(every=every)
 
 
-@pytest.mark.parametrize("batch", ["validation", 3, (1,)])
-def test_a_batch_that_is_none_is_refused(batch):
-    sentence = f'`batch` is {batch!r}; expected "train", (x, y) or (x, y, sample_weight): a tuple of a batch for the model.'
+@pytest.mark.parametrize(
+    ("batch", "what"),
+    [("validation", "'validation'"), (3, "3"), ((np.ones(4),), "a tuple of 1"), ((np.ones(4),) * 4, "a tuple of 4"), ([np.ones(4)] * 2, "a list of 2")],
+)
+def test_a_batch_that_is_none_is_refused(batch, what):
+    sentence = f'`batch` is {what}; expected "train", (x, y) or (x, y, sample_weight): a tuple of a batch for the model.'
     with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
         callbacks.InternalCovariateShift(batch=batch)
 
@@ -339,3 +345,146 @@ def test_a_string_for_layers_is_refused():
 def test_a_folder_in_place_of_data_is_refused_at_once():
     with pytest.raises(ValueError, match=r"^`data` is 'logs/run'; expected inputs of the model, or batches of them: an array"):
         callbacks.VarianceShift("logs/run")
+
+
+LOSS = "expected a function of (model, x, y, sample_weight) that returns a scalar tensor: write one that calls the model, training=True, and your loss."
+ARGUMENTS = {
+    "log_dir": ({"log_dir": 5}, '`log_dir` is 5; expected the folder of a TensorBoard run: give a path, such as "logs/run", or leave it out.'),
+    "net": ({"net": "enc"}, "`net` is 'enc'; expected a keras.Model, one of those that the trained model holds: give the model itself, or leave it out."),
+    "optimizer": (
+        {"optimizer": "adam"},
+        "`optimizer` is 'adam'; expected the optimizer that updates the net: give the object whose `apply` the training step calls, or leave it out.",
+    ),
+    "name of a loss": ({"loss": "mse"}, f"`loss` is 'mse'; {LOSS}"),
+    "three arguments": ({"loss": lambda model, x, y: 0.0}, f"`loss` takes (model, x, y); {LOSS}"),
+}
+
+
+@pytest.mark.parametrize("case", ARGUMENTS)
+@pytest.mark.parametrize("make", [callbacks.InternalCovariateShift, callbacks.LossLandscape, functools.partial(callbacks.ActivationStatistics, trainings.X)])
+def test_an_argument_that_is_none_is_refused_at_once(case, make):
+    arguments, sentence = ARGUMENTS[case]
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        make(**arguments)
+
+
+def test_a_loss_object_of_keras_is_refused_at_once():
+    with pytest.raises(ValueError, match=rf"^`loss` is <.*>; {re.escape(LOSS)}$"):
+        callbacks.LossLandscape(loss=keras.losses.MeanSquaredError())
+
+
+def test_arguments_of_one_callback_are_refused_at_once():
+    with pytest.raises(ValueError, match=r"^`layers` is 3; expected names or numbers in a list, or a function of a layer: give \[3\]\.$"):
+        callbacks.InternalCovariateShift(layers=3)
+    with pytest.raises(ValueError, match=r"^`step_sizes` is 'a'; expected positive numbers, one at least: "):
+        callbacks.LossLandscape(step_sizes="a")
+
+
+LOSSES = {
+    "vector": (
+        lambda model, x, y, sample_weight: tf.reduce_sum(model(x, training=True), 1),
+        "`loss` returned a tensor of shape (8,) and dtype float32; expected",
+    ),
+    "nothing": (lambda model, x, y, sample_weight: None, "`loss` returned a NoneType; expected"),
+    "random": (
+        lambda model, x, y, sample_weight: tf.reduce_sum(model(x, training=True)) * tf.random.normal([]),
+        "`loss` draws numbers by RandomStandardNormal",
+    ),
+    "constant": (lambda model, x, y, sample_weight: tf.reduce_sum(x), "`loss` uses no trainable weight of net; expected one that does: call the model"),
+    "fails": (lambda model, x, y, sample_weight: tf.reduce_sum(model(x) @ x), "Dimensions must be equal, but are 3 and 8"),
+}
+
+
+def by_hand(model, shift):
+    with shift.watching(model, trainings.X[:8], trainings.Y[:8]):
+        raise AssertionError("The step was made.")
+
+
+@pytest.mark.parametrize("case", LOSSES)
+@pytest.mark.parametrize("train", [fit, by_hand])
+def test_a_loss_that_cannot_be_used_ends_the_training_before_its_first_step(case, train):
+    loss, words = LOSSES[case]
+    sentence = "InternalCovariateShift cannot evaluate its `loss`; expected a function of (model, x, y, sample_weight) that returns a scalar tensor: "
+    model, shift = compiled(keras.Sequential([keras.Input((5,)), keras.layers.Dense(3)], name="net")), callbacks.InternalCovariateShift(loss=loss)
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence + words)}") as raised:
+        train(model, shift)
+    assert "\n" not in str(raised.value)
+    assert str(raised.value)[-2] != "." == str(raised.value)[-1]
+    assert shift.history == []
+
+
+def test_a_loss_in_inference_mode_is_warned_of():
+    losses = {training: lambda model, x, y, sample_weight, training=training: tf.reduce_mean(model(x, training=training) ** 2) for training in (True, False)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        fit(compiled(trainings.network()), callbacks.LossLandscape(loss=losses[True], every=6, strict=True))
+        fit(plain(keras.layers.Dense(3)), callbacks.LossLandscape(loss=losses[False], every=6, strict=True))  # Without batch normalisation it is the same.
+    with pytest.warns(UserWarning, match=r"^LossLandscape: `loss` calls .* in inference mode, .* add training=True\.$") as warned:
+        fit(compiled(trainings.network()), callbacks.LossLandscape(loss=losses[False], every=2, strict=True))
+    assert sum("inference mode" in str(warning.message) for warning in warned) == 1
+
+
+def test_warnings_name_the_line_of_the_user_s():
+    model = trainings.network()
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    with pytest.warns(UserWarning, match="takes its step sizes from") as warned:
+        fit(model, callbacks.LossLandscape(every=6))
+    assert [warning.filename for warning in warned if "step sizes" in str(warning.message)] == [__file__]
+
+
+def test_two_of_a_kind_in_one_folder_are_refused(tmp_path):
+    sentence = f"`log_dir` is {str(tmp_path)!r} for two of LossLandscape; expected one folder for each: give them others."
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        fit(compiled(trainings.network()), callbacks.LossLandscape(f"{tmp_path}/"), callbacks.LossLandscape(str(tmp_path), step_sizes=[0.1]))
+    # The remedy, and others of this kind that a failed fit or an earlier one has left.
+    instruments = [callbacks.LossLandscape(str(tmp_path / name), every=6, strict=True) for name in "ab"]
+    fit(compiled(trainings.network()), *instruments, callbacks.InternalCovariateShift(str(tmp_path / "a"), every=6))
+    fit(compiled(trainings.network()), callbacks.LossLandscape(str(tmp_path / "a"), every=6, strict=True))
+    assert all(len(instrument.history) == 1 for instrument in instruments)
+
+
+def test_two_of_a_kind_in_one_folder_by_hand_are_told_once(tmp_path):
+    model = compiled(trainings.network())
+    first, second = (callbacks.LossLandscape(str(tmp_path), every=1) for _ in range(2))
+
+    def train():
+        for begin in (0, 8, 16):
+            x, y = trainings.X[begin : begin + 8], trainings.Y[begin : begin + 8]
+            with first.watching(model, x, y), second.watching(model, x, y):
+                model.train_on_batch(x, y)
+
+    with pytest.warns(UserWarning, match="LossLandscape failed to write at step 1, .*another one writes the same tags into this folder") as warned:
+        train()
+    assert sum("failed to write" in str(warning.message) for warning in warned) == 1
+    assert len(first.history) == len(second.history) == 3
+
+
+def test_data_of_another_width_are_refused_in_a_sentence():
+    with pytest.raises(
+        ValueError, match=r"^VarianceShift cannot evaluate its `data`; expected .*expected axis -1 of input shape to have value 5, .*\(4, 7\)\.$"
+    ):
+        fit(compiled(trainings.network()), callbacks.VarianceShift(np.ones((4, 7), "float32")))
+    with pytest.raises(ValueError, match=r"^ActivationStatistics cannot evaluate its `data`; expected a batch .*\.$"):
+        fit(compiled(trainings.network()), callbacks.ActivationStatistics(np.array(["a", "b"])))
+
+
+def test_a_summary_says_why_there_is_none(monkeypatch):
+    begins = "LossLandscape has measured nothing.\nThere is nothing to conclude: "
+    landscape = callbacks.LossLandscape(every=lambda step: False)
+    assert landscape.summary() == (
+        f"{begins}no training has begun that it is a callback of.\nHand it to fit(callbacks=[...]), or train within its `watching(model, x, y)`."
+    )
+    fit(compiled(trainings.network()), landscape)
+    assert landscape.summary().startswith(f"{begins}no step of this training was due by every=")
+    failed = callbacks.LossLandscape(every=6)
+
+    def fail(*_):
+        raise ZeroDivisionError("now.")
+
+    monkeypatch.setattr(callbacks.LossLandscape, "_measure", fail)
+    with pytest.warns(UserWarning, match="failed to measure"):
+        fit(compiled(trainings.network()), failed)
+    assert (
+        failed.summary()
+        == f"{begins}all measurements failed, the last with ZeroDivisionError: now.\nMend that; with strict=True the training ends where it happens."
+    )

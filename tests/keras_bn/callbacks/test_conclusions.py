@@ -34,7 +34,7 @@ def test_the_shift_that_dropout_makes_is_told_from_warming_up(capsys):
     printed = capsys.readouterr().out
     assert all(instrument.summary() in printed for instrument in (*others, last))
     # Its inputs vary less in inference: the first layer, which has no Dropout in front, is not the one.
-    assert variance[0].startswith("VarianceShift, step 232: 04_batch_normalization is off, since step ")
+    assert variance[0].startswith('VarianceShift, step 232: 04_batch_normalization ("batch_normalization_3") is off, since step ')
     assert "times their variance in training" in variance[0]
     assert float(variance[0].split(" have ")[1].split(" times")[0]) < 0.8
     assert variance[1].startswith("dropout_2 in front of it ")

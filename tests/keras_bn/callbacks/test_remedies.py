@@ -158,7 +158,11 @@ REMEDIES = {
         lambda: fit(net, lambda: SHIFT(batch=(X, Y, np.ones(16)))),
     ),
     "batch that is none": ("a tuple of a batch", lambda: fit(net, lambda: SHIFT(batch="validation")), lambda: fit(net, lambda: SHIFT(batch=(X, Y)))),
-    "several optimizers": ("give step sizes", lambda: fit(several_optimizers, LANDSCAPE), lambda: fit(several_optimizers, lambda: LANDSCAPE(step_sizes=[0.1]))),
+    "several optimizers": (
+        "give `step_sizes`",
+        lambda: fit(several_optimizers, LANDSCAPE),
+        lambda: fit(several_optimizers, lambda: LANDSCAPE(step_sizes=[0.1])),
+    ),
     "no step sizes": ("positive numbers", lambda: fit(net, lambda: LANDSCAPE(step_sizes=[])), lambda: fit(net, lambda: LANDSCAPE(step_sizes=[0.1]))),
     "no schedule": ("a positive number of optimizer steps", lambda: fit(net, lambda: LANDSCAPE(every=0)), lambda: fit(net, lambda: LANDSCAPE(every=1))),
     "not built": (

@@ -368,7 +368,7 @@ def test_callbacks_that_cannot_see_the_batch_say_so_once(loop):
         driver.on_train_end()
     told = [str(warning.message) for warning in caught if "cannot be seen" in str(warning.message)]
     assert len(told) == 3  # Each that needs the batch, once.
-    assert "`with internalCovariateShift.watching(model, x, y):`" in told[0]
+    assert "`with callback.watching(model, x, y):`" in told[0]
     for instrument in instruments[:3]:
         assert [("error" in record, record["step"]) for record in instrument.history] == [(True, 0), (True, 1), (True, 2)]
     assert [record["step"] for record in instruments[3].history] == [1, 2, 3]  # It needs none.
@@ -450,7 +450,7 @@ def test_step_sizes_are_not_taken_from_an_optimizer_that_updates_nothing():
     model = Critic()
     model.compile()
     instrument = callbacks.LossLandscape(net=model.generator, loss=model.generator_loss, every=2)
-    with pytest.warns(UserWarning, match="LossLandscape has no `step_sizes`, and the .* that the model was compiled with, to take them from, updates nothing"):
+    with pytest.warns(UserWarning, match="LossLandscape has no `step_sizes`, and the .* that the model was compiled with updates nothing"):
         model.fit(X, batch_size=BATCH, verbose=0, callbacks=[instrument])
     remedy = callbacks.LossLandscape(net=model.generator, loss=model.generator_loss, every=2, optimizer=model.generator_optimizer, strict=True)
     model.fit(X, batch_size=BATCH, verbose=0, callbacks=[remedy])

@@ -28,7 +28,8 @@ def test_a_healthy_training_is_said_to_be():
 
 def test_dropout_is_found_by_where_the_shift_adds_up_to_most():
     finding, meaning, remedy, record = summary_of(net(rate=0.5), keras.optimizers.SGD(0.05), epochs=8)
-    layer = finding.split(": ")[1].split(" is off")[0]
+    layer, name = finding.split(": ")[1].split(" is off")[0].split(" ")
+    assert name.startswith('("batch_normalization')  # What the model calls it.
     assert layer == min(("02_batch_normalization", "03_batch_normalization", "04_batch_normalization"), key=lambda name: record[f"mode/{name}"])
     assert f"in inference its inputs have {record[f'mode/{layer}']:.3g} times their variance in training" in finding
     assert " in front of it explains " in meaning
@@ -45,7 +46,7 @@ def test_its_remedy_helps():
 @pytest.mark.parametrize("rate", [0.0, 0.5])
 def test_warming_up_says_how_long_it_lasts(rate):
     finding, meaning, remedy, record = summary_of(net(momentum=0.99, rate=rate), keras.optimizers.SGD(0.05), epochs=2)
-    assert "01_batch_normalization is off, since step 1: its inputs have " in finding
+    assert '01_batch_normalization ("batch_normalization") is off, since step 1: its inputs have ' in finding
     assert "with momentum 0.99, after 58 updates, 55.8 % of them is what the training began with" in meaning
     left = record["warm_up/01_batch_normalization"]
     steps = int(np.ceil(np.log(0.01 / left) / np.log(0.99)))
@@ -71,7 +72,7 @@ def test_a_frozen_layer_of_other_inputs_is_found_by_its_means():
     model = fitted(compiled(net(1), "adam"), epochs=4)
     model.layers[1].trainable = False
     finding, meaning, remedy, record = summary_of(model, keras.optimizers.Adam(1e-9), x=X + 0.5)
-    assert "01_batch_normalization is off, since step 1: the means of its inputs are " in finding
+    assert '01_batch_normalization ("batch_normalization") is off, since step 1: the means of its inputs are ' in finding
     assert record["mean_lag/01_batch_normalization"] > 0.5
     assert "do not move, as the layer is frozen" in meaning
     assert "layer.trainable = True" in remedy

@@ -34,7 +34,7 @@ def logged(tmp_path):
     for record in RECORDS:
         scalars = {tag: value for tag, value in record.items() if tag != "step"}
         descriptions = dict.fromkeys(scalars, "its own name")
-        logs[0].write(record["step"], summaries.Measured(scalars, descriptions, {"variance_shift/inputs": np.arange(10.0)}))
+        logs[0].write(record["step"], summaries.Measured(scalars, descriptions, {"variance_shift/inputs": np.arange(10.0)}), logs[0])
     logs[0].draw("variance_shift/ratio", RECORDS, "ratio")
     with contextlib.closing(summaries.writer(tmp_path / "run")) as run:
         summaries.write_hparams(run, {"learning_rate": 0.5})
@@ -50,7 +50,7 @@ def test_a_log_is_closed_with_its_last_holder_and_opened_anew_where_its_folder_i
     shutil.rmtree(tmp_path / "run")
     second = summaries.Log.open(tmp_path / "run")
     assert second is not first
-    second.write(1, summaries.Measured({"loss": 0.5}, {}, {}))
+    second.write(1, summaries.Measured({"loss": 0.5}, {}, {}), second)
     assert summaries.read_scalars(tmp_path / "run") == [{"step": 1, "loss": 0.5}]
     del first, second
     gc.collect()
@@ -68,7 +68,7 @@ def test_a_resumed_training_writes_nothing_twice_and_a_new_one_everything(scheme
         if anew:
             run.begin_anew()
         for step in steps:
-            run.write(step, summaries.Measured({"variance_shift/ratio/01_batch_normalization": step / 2}, {}, {}))
+            run.write(step, summaries.Measured({"variance_shift/ratio/01_batch_normalization": step / 2}, {}, {}), run)
         del run
         gc.collect()
         (name,) = set(tf.io.gfile.listdir(log_dir)) - before
