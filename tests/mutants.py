@@ -52,7 +52,11 @@ QUANTITIES, CONCLUSION, OF_VARIANCES, OF_SHIFTS, OF_ACTIVATIONS = (
     f"keras_bn/measures/{name}.py"
     for name in ("quantities", "conclusions/conclusion", "conclusions/variance_shift", "conclusions/covariate_shift", "conclusions/activations")
 )
-TEST_CONCLUSIONS, TEST_COMPILED = (f"tests/keras_bn/callbacks/test_{name}.py" for name in ("conclusions", "compiled_programs"))
+TEST_CONCLUSIONS, TEST_OF_VARIANCES, TEST_COMPILED = (
+    f"tests/keras_bn/callbacks/test_{name}.py" for name in ("conclusions", "variance_conclusions", "compiled_programs")
+)
+MESSAGES = "keras_bn/callbacks/messages.py"
+TEST_ORDER = "tests/keras_bn/inspection/test_layer_order.py"
 TEST_PREPARED = "tests/keras_bn/inspection/test_prepared.py"
 EVENTS, LOG, DASHBOARD, HEATMAP = (f"keras_bn/summaries/{name}.py" for name in ("events", "log", "dashboard", "heatmap"))
 TEST_EVENTS, TEST_LOG, TEST_HEATMAP = (f"tests/keras_bn/summaries/test_{name}.py" for name in ("events", "log", "heatmap"))
@@ -594,8 +598,8 @@ MUTANTS = {
     ),
     "the last batch of arrays left out": (
         BATCHES,
-        ".batch(BATCH_SIZE)",
-        ".batch(BATCH_SIZE, drop_remainder=True)",
+        "range(0, lengths[0], BATCH_SIZE)",
+        "range(0, lengths[0] - BATCH_SIZE + 1, BATCH_SIZE)",
         [f"{TEST_VARIANCES}::test_equals_numpy"],
     ),
     "built for one batch size": (
@@ -648,14 +652,14 @@ MUTANTS = {
     ),
     "each instrument spends the budget of all": (
         INSTRUMENT,
-        "for instrument in _measuring[self._fitted] if instrument.every is None",
+        "for instrument in self._of_this_fit() if instrument.every is None",
         "for instrument in [self]",
         [f"{TEST_SCHEDULE}::test_instruments_share_what_a_default_schedule_may_take"],
     ),
     "no measurement at the end": (
-        AFTER_STEPS,
-        "        if self.every is None and step > 0 and not",
-        "        if False and not",
+        SCHEDULE,
+        "if step in steps[:-1]), steps[-1]]",
+        "if step in steps)]",
         [f"{TEST_SCHEDULE}::test_every_instrument_has_eight_records_of_22_steps_in_fit"],
     ),
     "lag upside down": (
@@ -906,7 +910,7 @@ MUTANTS = {
     ),
     "a new training that continues another": (
         LOG,
-        "self._earlier, self._last_steps = [], {}",
+        "self._earlier, self._last_steps, self._written = [], {}, {}",
         "self._earlier = []",
         [
             f"{TEST_LOG}::test_a_resumed_training_writes_nothing_twice_and_a_new_one_everything",
@@ -1035,15 +1039,15 @@ MUTANTS = {
     ),
     "Dropout is blamed for warming up": (
         OF_VARIANCES,
-        "if not warming or _is_by_dropout(last, layer)}",
-        "if True}",
-        [f"{TEST_CONCLUSIONS}::test_warming_up_says_how_long_it_lasts"],
+        "names = [layer] if any(name in lags for name in _up_to(layer, layers)) else _in_front(layer, layers)",
+        "names = _in_front(layer, layers)",
+        [f"{TEST_OF_VARIANCES}::test_warming_up_says_how_long_it_lasts"],
     ),
     "Dropout is why, whatever its closed form says": (
         OF_VARIANCES,
-        "<= abs(math.log(mode)) / 2",
-        "<= 9",
-        [f"{TEST_CONCLUSIONS}::test_dropout_is_not_why_where_its_closed_form_says_otherwise"],
+        "and explained(layer) >= size}",
+        "and explained(layer) >= 0}",
+        [f"{TEST_OF_VARIANCES}::test_dropout_is_not_why_where_its_closed_form_says_otherwise"],
     ),
     "what one call of a layer adds to the loss is forgotten in the next": (
         CHAIN,
@@ -1055,7 +1059,7 @@ MUTANTS = {
         CONCLUSION,
         "CERTAIN = 3.0",
         "CERTAIN = 1.0",
-        [f"{TEST_CONCLUSIONS}::test_three_standard_errors_decide"],
+        [f"{TEST_OF_VARIANCES}::test_three_standard_errors_decide"],
     ),
     "layers that hardly move count": (
         OF_SHIFTS,
@@ -1098,6 +1102,132 @@ MUTANTS = {
         "with Scope(state_mapping=pairs, collect_losses=True) as scope:",
         "with Scope(state_mapping=pairs, collect_losses=False) as scope:",
         [TEST_COMPILED],
+    ),
+    "layers within layers turned round": (
+        "keras_bn/keras_internals.py",
+        "[layer, *layers_within(layer)]",
+        "[layer, *layers_within(layer)[::-1]]",
+        [f"{TEST_ORDER}::test_batch_normalisation_layers_are_numbered_in_the_order_of_the_model"],
+    ),
+    "arrays in the order of a file": (
+        BATCHES,
+        "np.random.default_rng(0).permutation(lengths[0])",
+        "np.arange(lengths[0])",
+        [f"{TEST_VARIANCES}::test_arrays_are_cut_in_random_order"],
+    ),
+    "a lag of means in inference": (
+        VARIANCES,
+        "mean_lag=in_deviations(training_mean - moving_mean)",
+        "mean_lag=in_deviations(mean - moving_mean)",
+        [f"{TEST_VARIANCES}::test_lag_of_means_is_of_training_mode"],
+    ),
+    "the error of a mean that of a variance": (
+        VARIANCES,
+        "np.std(means, axis=0, ddof=1) if len(means) > 1",
+        "np.std(means, ddof=1) if len(means) > 1",
+        [f"{TEST_VARIANCES}::test_the_error_is_what_batches_and_the_moving_variance_scatter"],
+    ),
+    "what began is what is built": (
+        AFTER_STEPS,
+        "variance.mean() / shift.training_variance.mean() - 1",
+        "1 / shift.training_variance.mean() - 1",
+        [f"{TEST_OF_VARIANCES}::test_what_is_left_of_the_beginning_is_exact"],
+    ),
+    "another optimizer's beginning": (
+        AFTER_STEPS,
+        "    def _begin_anew(self):\n        self._statistics = None\n",
+        "    def _begin_anew(self):\n        pass\n",
+        [f"{TEST_OF_VARIANCES}::test_what_is_left_of_the_beginning_is_exact"],
+    ),
+    "means do not lag": (
+        OF_VARIANCES,
+        'return _both(_large(record, "lag", layers), _large(record, "mean_lag", layers))',
+        'return _large(record, "lag", layers)',
+        [f"{TEST_OF_VARIANCES}::test_a_frozen_layer_of_other_inputs_is_found_by_its_means"],
+    ),
+    "any rest of the beginning is why": (
+        OF_VARIANCES,
+        "explained * excess > 0 and abs(explained) >= abs(excess) / 2",
+        "explained != 0",
+        [f"{TEST_OF_VARIANCES}::test_a_lag_has_its_cause"],
+    ),
+    "layers in front leave no doubt": (
+        OF_VARIANCES,
+        'if quantity in ("mode", "mean_shift") else [layer]',
+        'if quantity == "none" else [layer]',
+        [f"{TEST_OF_VARIANCES}::test_what_layers_in_front_leave_in_doubt_is_no_shift_of_those_behind"],
+    ),
+    "what batches differ by is off": (
+        OF_VARIANCES,
+        "if size > _scatter(record, layer, layers)}",
+        "if size > 0}",
+        [f"{TEST_OF_VARIANCES}::test_what_batches_scatter_by_anyway_is_nothing"],
+    ),
+    "since any cause": (
+        OF_VARIANCES,
+        "lambda record: layer in _lags(record, layers) and not _warms(record, layer)",
+        "lambda record: layer in _lags(record, layers)",
+        [f"{TEST_OF_VARIANCES}::test_the_step_since_when_is_of_the_cause_that_is_named"],
+    ),
+    "steps that are needed from the share alone": (
+        OF_VARIANCES,
+        "math.log(LEFT / abs(rest)) / math.log(momentum)",
+        "math.log(LEFT / layers[layer].left) / math.log(momentum)",
+        [f"{TEST_OF_VARIANCES}::test_warming_up_says_how_long_it_lasts"],
+    ),
+    "a trend in the scatter": (
+        CONCLUSION,
+        "np.median(abs(np.diff(losses))) / (_MEDIAN * math.sqrt(2))",
+        "losses.std(ddof=1)",
+        [f"{TEST_CONCLUSIONS}::test_a_net_that_learns_is_said_to_learn"],
+    ),
+    "the summary knows no names of the model's": (
+        INSTRUMENT,
+        "return conclusion._replace(finding=finding)",
+        "return conclusion",
+        [f"{TEST_CONCLUSIONS}::test_the_shift_that_dropout_makes_is_told_from_warming_up"],
+    ),
+    "two of a kind in one folder": (
+        INSTRUMENT,
+        "            self._refuse_twin()\n",
+        "",
+        [f"{TEST_CALLBACK_REFUSALS}::test_two_of_a_kind_in_one_folder_are_refused"],
+    ),
+    "two of a kind by hand": (
+        LOG,
+        "number > begun and other() is not author",
+        "False",
+        [f"{TEST_CALLBACK_REFUSALS}::test_two_of_a_kind_in_one_folder_by_hand_are_told_once"],
+    ),
+    "who wrote before the training began is a twin": (
+        LOG,
+        "number > begun and other() is not author",
+        "other() is not author",
+        [f"{TEST_NUMBERS}::test_resumed_training_goes_on_and_logs_nothing_twice"],
+    ),
+    "a loss is found out in the training": (
+        UPDATES,
+        "        self._refuse_loss(batch)\n",
+        "",
+        [f"{TEST_CALLBACK_REFUSALS}::test_a_loss_that_cannot_be_used_ends_the_training_before_its_first_step"],
+    ),
+    "a loss in inference mode passes": (
+        OBJECTIVE,
+        "self.uses_batch_statistics = _batch_statistics_used(model, scope, state)",
+        "pass",
+        [f"{TEST_CALLBACK_REFUSALS}::test_a_loss_in_inference_mode_is_warned_of"],
+    ),
+    "warnings that name our lines": (
+        MESSAGES,
+        "stacklevel=level",
+        "stacklevel=2",
+        [f"{TEST_CALLBACK_REFUSALS}::test_warnings_name_the_line_of_the_user_s"],
+    ),
+    "a training that goes on ends later": (
+        INSTRUMENT,
+        "self._clock.updates((epochs - epoch) * batches)",
+        "self._clock.updates(epochs * batches)",
+        [f"{TEST_SCHEDULE}::test_the_end_of_a_training_that_goes_on_is_known"],
     ),
 }
 

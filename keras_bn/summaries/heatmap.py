@@ -25,7 +25,7 @@ def drawn(
         values: (rows, steps); what is not finite is grey.
         label: of the colour bar.
         logarithmic: whether the colours are; values that are not positive are grey then.
-        lowest, highest: ends of the colour bar; None: the least and the greatest of the values.
+        lowest, highest: ends of the colour bar; None: the least and the greatest of the values. Logarithmic colours span a factor of two at least.
     """
     from matplotlib import colors, figure  # Slow to import, and needed only here.
 
@@ -35,8 +35,10 @@ def drawn(
         lowest = present.min() if present.size else 1.0
     if highest is None:
         highest = present.max() if present.size else 1.0
+    if logarithmic:
+        highest = max(highest, 2 * lowest)  # Or all colours would show what is hardly a difference.
     if highest <= lowest:
-        highest = lowest * 1.01 if lowest > 0 else lowest + 1
+        highest = lowest + max(1.0, abs(lowest) / 100)
     scale = colors.LogNorm(lowest, highest) if logarithmic else colors.Normalize(lowest, highest)
     drawing = figure.Figure(figsize=(6, 1.4 + 0.22 * len(rows)), dpi=100, layout="constrained")
     axes = drawing.subplots()

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_bn
-from keras_bn.inspection import evaluation, layer_order
+from keras_bn.inspection import evaluation, layer_order, normalization_layers
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,26 @@ def test_layers_that_another_one_holds_several_of_are_named_by_their_role():
     assert set(names[2:6]) == attention
     assert set(names[6:10]) == grouped
     assert names[10:] == ["dense"]
+
+
+def test_batch_normalisation_layers_are_numbered_in_the_order_of_the_model():
+    """Also within models within models, and one that two of them hold counts where it is first."""
+    layers = [keras_bn.BatchNormalization(name=f"bn_{number}") for number in range(6)]
+
+    def block(*parts):
+        return keras.Sequential([keras.Input((3,)), *parts])
+
+    inner = block(layers[1], keras.layers.Dense(3), layers[2])
+    inputs = keras.Input((3,))
+    functional = keras.Model(inputs, layers[4](keras.layers.ReLU()(layers[3](inner(inputs)))))
+    model = block(layers[0], functional, block(layers[1], layers[5]), keras.layers.Dense(1))
+    names = normalization_layers.names(model)
+    assert [(name, layer.name) for layer, name in names.items()] == [(f"{number + 1:02d}_batch_normalization", f"bn_{number}") for number in range(6)]
+
+    class Net(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.parts = [block(layers[0]), {"first": layers[1], "second": [layers[2], layers[3]]}]
+            self.last = layers[4]
+
+    assert [layer.name for layer in normalization_layers.names(Net())] == [f"bn_{number}" for number in range(5)]

@@ -45,3 +45,11 @@ def test_colours_are_those_of_the_numbers(logarithmic, rng):
 def test_it_can_be_drawn_of_anything(values, logarithmic):
     png = heatmap.drawn("title", ["row"], list(range(len(values[0]))), np.array(values), "quantity", logarithmic=logarithmic)
     assert Image.open(io.BytesIO(png)).size[0] == 600
+
+
+def test_logarithmic_colours_do_not_stretch_what_is_hardly_a_difference():
+    values = np.array([[1.0, 1.01], [1.02, 1.0]])
+    png = heatmap.drawn("measure/quantity", ["01_dense", "02_dense"], [0, 10], values, "quantity", logarithmic=True)
+    for cell, colour in np.ndenumerate(values):
+        expected = matplotlib.colormaps["viridis"](colors.LogNorm(1.0, 2.0)(colour), bytes=True)[:3]
+        np.testing.assert_allclose(cells(png, 2, 2)[cell], np.asarray(expected, int), atol=3)
