@@ -243,7 +243,7 @@ def _lag_lasts(records, layer, layers):
     faster = "" if not momentum else f": keras_bn.BatchNormalization(momentum={1 - min(1, 4 * (1 - momentum)):.4g})"
     return Conclusion(
         finding,
-        "Its moving statistics lag: the weights change faster than they follow, so that inference normalises by the net of some steps ago. Or these data "
-        "differ from those of the training, or their batches in size.",
+        "Its moving statistics lag: the weights change faster than they follow, so that inference normalises by the net of some steps ago. Or these data are "
+        "not what it sees in training, which may be others, a mixture such as of real and generated ones, or batches of another size.",
         f"If the data are those of the training, lower the learning rate towards the end, or let the statistics follow faster{faster}.",
     )

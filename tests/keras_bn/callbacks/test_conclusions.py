@@ -92,6 +92,9 @@ def test_activations_say_what_a_batch_can_tell():
     assert "fewer than 5 % of the data" in dead.meaning
     saturated = activations.conclusion(records("activation_statistics", {"saturated/01_a": 0.5}), 60)
     assert "50 % of the activations are saturated" in saturated.finding
+    bare = activations.conclusion(records("activation_statistics", {"input_stddev/01_a": 2.0}), 60)
+    assert "no ReLU, sigmoid or tanh was found right behind a layer" in bare.finding
+    assert bare.meaning == "The standard deviation of the inputs is 2."
     deep = activations.conclusion(records("activation_statistics", {f"gradient_ratio/{number:02d}_a": 1.5 for number in range(1, 60)}), 60)
     assert "grows 2.5e+10 times" in deep.finding
 
@@ -99,7 +102,10 @@ def test_activations_say_what_a_batch_can_tell():
 @pytest.mark.parametrize("conclude", [lambda each: variance_shift.conclusion(each, {}), lambda each: covariate_shift.conclusion(each, None)])
 def test_what_is_not_finite_is_not_praised(conclude):
     record = {"step": 3, "variance_shift/lag/02_b": None, "internal_covariate_shift/relative/02_b": None}
-    assert "not all numbers are finite of 1 layer (02_b)." in conclude([record]).finding
+    result = conclude([record])
+    assert "not all numbers are finite of 1 layer (02_b)." in result.finding
+    assert result.meaning.startswith("Either the data hold NaN or infinity, or the training diverges")
+    assert "np.isfinite(x).all()" in result.remedy
 
 
 @pytest.mark.parametrize(
