@@ -1059,7 +1059,7 @@ MUTANTS = {
         CONCLUSION,
         "CERTAIN = 3.0",
         "CERTAIN = 1.0",
-        [f"{TEST_OF_VARIANCES}::test_three_standard_errors_decide"],
+        [f"{TEST_OF_VARIANCES}::test_certain_is_more_than_what_batches_scatter_by_where_they_are_few"],
     ),
     "layers that hardly move count": (
         OF_SHIFTS,
