@@ -146,6 +146,7 @@ class VarianceShift(instrument.Instrument):
         shifts = measure(batches.inputs(self.data))
         # Kept beside the numbers, since the net may be another one when conclusions are drawn.
         self._layers = {shift.layer: self._normalization(shift.layer, measure) for shift in shifts}
+        self._dropouts = measure.noisy_layers
         rows = [(shift.layer, shift._asdict() | self._warm_up(shift)) for shift in shifts]
         return self._by_layer(rows, measure.layer_names)
 
@@ -168,4 +169,4 @@ class VarianceShift(instrument.Instrument):
         return {"warm_up": left * excess if left else 0.0, "mean_warm_up": left * float(np.sqrt(np.mean(deviations**2)))}
 
     def _conclusion(self, records):
-        return conclusion(records, self._layers)
+        return conclusion(records, self._layers, self._dropouts)

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_bn import functional
+from keras_bn import functional, keras_internals
 from keras_bn.inspection import batches, building, evaluation, normalization_layers
 from keras_bn.inspection.prepared import prepared
 from keras_bn.measures.channel_moments import channel_moments
@@ -156,6 +156,11 @@ class Measure:
     def dropouts(self) -> dict[str, str]:
         """A result's `layer` to the name of the Dropout in front of it, as `VarianceShift.predicted_variance` has it, if it drops; once it has measured."""
         return {name: noise().name for name, noise in self._noise.items() if normalization_layers.noise_variance(noise())}
+
+    @property
+    def noisy_layers(self) -> list[str]:
+        """The names of all layers that multiply by noise in training, wherever they are."""
+        return [layer.name for layer in keras_internals.layers_within(self._model()) if normalization_layers.noise_variance(layer)]
 
     def __call__(self, inputs: Iterable) -> list[VarianceShift]:
         """inputs: batches of what the model takes as `x`."""

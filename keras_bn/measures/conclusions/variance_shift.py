@@ -30,7 +30,7 @@ class Normalization(NamedTuple):
         return 0.0 if self.momentum is None or self.momentum == 1 else self.momentum**self.updates
 
 
-def conclusion(records: Sequence[dict], layers: Mapping[str, Normalization]) -> Conclusion:
+def conclusion(records: Sequence[dict], layers: Mapping[str, Normalization], dropouts: Sequence[str] = ()) -> Conclusion:
     """Of one training.
 
     A number counts that differs from none by more than CERTAIN of its standard errors; and, but for Dropout, whose shift is there for good, by more than
@@ -39,6 +39,7 @@ def conclusion(records: Sequence[dict], layers: Mapping[str, Normalization]) -> 
     Args:
         records: one at least, as of `VarianceShift.history`.
         layers: by name in tags.
+        dropouts: names of all layers of the model that make noise in training.
     """
     last = records[-1]
     broken = not_finite("VarianceShift", last, [f"variance_shift/{quantity}" for quantity in ("lag", "mode", "error", "mean_lag")])
@@ -47,16 +48,12 @@ def conclusion(records: Sequence[dict], layers: Mapping[str, Normalization]) -> 
     dropped, lags, modes = _behind_dropout(last, layers), _lags(last, layers), _modes(last, layers)
     if dropped:
         return _dropout_shifts(records, largest(dropped), layers, [layer for layer in lags if _warms(last, layer)])
-    if lags:
+    # What layers lag by is passed on as modes. While statistics warm up, so much of it that nothing can be said of modes.
+    if lags and (any(_warms(last, layer) for layer in lags) or 2 * max(lags.values()) >= max(modes.values(), default=0.0)):
         layer = largest(lags)
         return (_warms_up if _warms(last, layer) else _lag_lasts)(records, layer, layers)
     if modes:
-        layer = largest(modes)
-        return Conclusion(
-            _finding(records, layer, "mode" if layer in _large(last, "mode", layers) else "mean_shift", layers, lambda record: layer in _modes(record, layers)),
-            "No Dropout that explains it was found in front of it, and no layer's moving statistics lag by as much.",
-            "Look for Dropout or noise further in front; what layers in front normalise by differs between training and inference, too, and adds up.",
-        )
+        return _modes_of_unknown_cause(records, largest(modes), layers, dropouts)
     ratios = by_layer(last, "variance_shift/ratio")
     layer = largest(ratios)
     most = "" if layer is None else f": the largest ratio is {ratios[layer]:.3g} at {layer}, of standard error {2 * _error(last, 'mode', layer, layers):.2g}"
@@ -64,6 +61,18 @@ def conclusion(records: Sequence[dict], layers: Mapping[str, Normalization]) -> 
         f"VarianceShift, step {last['step']}: nothing is amiss{most}.",
         f"In inference the inputs of {several(len(ratios), 'layer')} have the moments that their moving statistics say, {_as_far_as(last, layers)}.",
         "There is nothing to do; larger batches in training would scatter less, and more data would tell smaller differences.",
+    )
+
+
+def _modes_of_unknown_cause(records, layer, layers, dropouts):
+    quantity = "mode" if layer in _large(records[-1], "mode", layers) else "mean_shift"
+    held = f"The model has Dropout, {named(dropouts)}, but" if dropouts else "The model has no Dropout, and"
+    return Conclusion(
+        _finding(records, layer, quantity, layers, lambda record: layer in _modes(record, layers)),
+        f"{held} none that explains it was found in front of it, nor do layers' moving statistics lag by as much.",
+        "If that Dropout is further in front, put it behind the last batch normalisation, or use a weaker one: keras_bn.UniformDropout(0.1)."
+        if dropouts
+        else "Look for what the model computes otherwise in training; what layers in front normalise by differs between training and inference, and adds up.",
     )
 
 
