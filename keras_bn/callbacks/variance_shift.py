@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import keras
 import numpy as np
 
-from keras_bn.callbacks import instrument, schedule
+from keras_bn.callbacks import instrument, schedule, train_batch
 from keras_bn.inspection import batches, normalization_layers
 from keras_bn.inspection.prepared import prepared
 from keras_bn.measures.conclusions.variance_shift import Normalization, conclusion
@@ -22,8 +22,9 @@ class VarianceShift(instrument.Instrument):
     and `.../mean_warm_up/...`, in standard deviations. The step is the number of updates so far.
 
     Args:
-        data: as of the measure. It is read at each measurement: a generator would be used up, and a dataset must end. It must not share a random state with the
-            data of `fit`, such as one dataset that `fit` shuffles: reading it would change the batches of `fit`; build one for each.
+        data: as of the measure; arrays are cut into batches of the training's size. It is read at each measurement: a generator would be used up, and a dataset
+            must end. It must not share a random state with the data of `fit`, such as one dataset that `fit` shuffles: reading it would change the batches of
+            `fit`; build one for each.
         log_dir, strict, net, optimizer, report: as of `InternalCovariateShift`.
         every: a number of optimizer steps, "epoch" (after each), or a function that takes a step and returns whether it is due; None: as of
             `InternalCovariateShift`, and at the end. It measures after the update that reaches the step.
@@ -63,11 +64,14 @@ class VarianceShift(instrument.Instrument):
             raise ValueError(f"`data` of VarianceShift is a {type(data).__name__}, used up once it is read; expected what can be read again: a dataset.")
         batches.refuse(data)
         self.data = data
+        self._batch_size = None
         self._statistics = None  # By a layer's name in tags: layer, moving mean and variance when `_calls_before` calls of the optimizer had been made.
 
     def on_train_batch_begin(self, batch, logs=None):
         super().on_train_batch_begin(batch, logs)
         self._is_seen, self._before = False, self._updates()
+        if self._batch_size is None and self.model.train_function is not None:
+            train_batch.follow(self.model, self._noticing)
 
     def on_train_batch_end(self, batch, logs=None):
         if not self._is_seen:
@@ -89,9 +93,27 @@ class VarianceShift(instrument.Instrument):
     @contextlib.contextmanager
     def _watching(self, batch):
         self._is_seen, self._before = True, self._updates()
+        if self._batch_size is None:
+            self._notice(batch)
         yield
         self._clock.passed()
         self._measure_what_was_reached()
+
+    @contextlib.contextmanager
+    def _noticing(self, batch):
+        """The first step of `fit`."""
+        self._notice(batch)
+        yield
+
+    def _notice(self, batch):
+        self._batch_size = batches.size_of(batch().x) or batches.BATCH_SIZE
+
+    def _inputs(self):
+        return batches.inputs(self.data, self._batch_size or batches.BATCH_SIZE)
+
+    def _begin_training(self, fitted, net):
+        super()._begin_training(fitted, net)
+        self._batch_size = None  # Of the training, until it is seen.
 
     def _begin(self):
         super()._begin()
@@ -138,12 +160,12 @@ class VarianceShift(instrument.Instrument):
 
     def _prepare(self):
         with instrument.refusing(self, "data", f"inputs for {self.net.name}, or batches of them"):
-            prepared(Measure, self.net).of_batch(next(batches.inputs(self.data)))
+            prepared(Measure, self.net).of_batch(next(self._inputs()))
         self._statistics = None
 
     def _measure(self):
         measure = prepared(Measure, self.net)
-        shifts = measure(batches.inputs(self.data))
+        shifts = measure(self._inputs())
         # Kept beside the numbers, since the net may be another one when conclusions are drawn.
         self._layers = {shift.layer: self._normalization(shift.layer, measure) for shift in shifts}
         self._dropouts = measure.noisy_layers

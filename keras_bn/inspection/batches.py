@@ -10,13 +10,14 @@ import tensorflow as tf
 BATCH_SIZE = 128  # Of arrays, which are not batched by themselves.
 
 
-def inputs(data) -> Iterator:
+def inputs(data, size: int = BATCH_SIZE) -> Iterator:
     """What a model takes as `x`, for each batch of the data in turn.
 
     Args:
-        data: an array, or for a model with several inputs a list or a dict of one each, which are cut into batches of BATCH_SIZE, in a random order that is
+        data: an array, or for a model with several inputs a list or a dict of one each, which are cut into batches of `size`, in a random order that is
             always the same; a tuple of such inputs and targets, and sample weights; or batches, of inputs or such tuples: a tf.data.Dataset, a
             keras.utils.PyDataset or whatever else can be iterated over.
+        size: of batches of arrays.
 
     Raises:
         ValueError: what is no data, no batch at all, batches without an end or of something else than arrays, or a list of arrays of unequal numbers of
@@ -27,7 +28,7 @@ def inputs(data) -> Iterator:
         data = keras.utils.unpack_x_y_sample_weight(data)[0]
         refuse(data)
     if _holds_arrays(data):
-        batches = _cut(data)
+        batches = _cut(data, size)
     else:
         parts = (data[index] for index in range(len(data))) if isinstance(data, keras.utils.PyDataset) else data
         batches = (keras.utils.unpack_x_y_sample_weight(part)[0] for part in parts)
@@ -54,19 +55,25 @@ def refuse(data) -> None:
         raise ValueError("`data` has no end; expected batches that do: for instance the first so many, by `take` of a tf.data.Dataset.")
 
 
-def number(data) -> int | None:
+def number(data, size: int = BATCH_SIZE) -> int | None:
     """How many batches `inputs` makes of the data; None where only reading them would say."""
     if isinstance(data, tuple):
         data = keras.utils.unpack_x_y_sample_weight(data)[0]
     if _holds_arrays(data):
-        return -(-tf.nest.flatten(data)[0].shape[0] // BATCH_SIZE)
+        return -(-tf.nest.flatten(data)[0].shape[0] // size)
     if isinstance(data, keras.utils.PyDataset):
         return data.num_batches
     size = int(data.cardinality()) if isinstance(data, tf.data.Dataset) else -1
     return size if size >= 0 else None
 
 
-def _cut(data):
+def size_of(x) -> int | None:
+    """Of a batch; None where the first of its arrays has none."""
+    shape = getattr(tf.nest.flatten(x)[0], "shape", ())
+    return shape[0] if len(shape) else None
+
+
+def _cut(data, size):
     """Arrays as batches, in an order drawn once for all, as `fit` does: by classes, such as files hold them, the statistics of a batch would say little."""
     lengths = [array.shape[0] for array in tf.nest.flatten(data)]
     if len(set(lengths)) > 1:
@@ -75,8 +82,8 @@ def _cut(data):
             "give batches as a generator or a tf.data.Dataset."
         )
     order = np.random.default_rng(0).permutation(lengths[0])
-    for begin in range(0, lengths[0], BATCH_SIZE):
-        chosen = order[begin : begin + BATCH_SIZE]
+    for begin in range(0, lengths[0], size):
+        chosen = order[begin : begin + size]
         yield tf.nest.map_structure(functools.partial(_taken, chosen), data)
 
 

@@ -1,5 +1,6 @@
 """`variance_shift`: how far the moving statistics are from those that the inputs have in inference."""
 
+import contextlib
 import itertools
 import math
 import weakref
@@ -148,7 +149,7 @@ class Measure:
         self._names = {name: weakref.ref(layer) for layer, name in normalization_layers.names(model).items()}
         self.layer_names = {name: layer().name for name, layer in self._names.items()}
         self._called, self._noise = [], {}  # Filled when traced: names of the layers that a call of the model uses, and of some `Call.noise`, weakly.
-        self._examples = 0  # In the last batch.
+        self._examples, self._is_traced = 0, False  # The former in the last batch.
         self._moments = channel_moments()
         self.function = evaluation.traced(self._moments_of_batch)
 
@@ -172,8 +173,12 @@ class Measure:
         """For each layer the moments of its inputs on one batch, the mean of `Call.spread` or None, and the moments in training. index: of the batch."""
         x = evaluation.tensors(x)
         self._examples = tf.nest.flatten(x)[0].shape[0]
+        snapshot, index = evaluation.snapshot(self._model()), tf.constant(index, tf.int64)
         with evaluation.without_graph_optimiser():
-            return self.function(evaluation.snapshot(self._model()), x, tf.constant(index, tf.int64))
+            if not self._is_traced:
+                self._is_traced = True
+                _trace_for_any_size(self.function, snapshot, x, index)
+            return self.function(snapshot, x, index)
 
     def _moments_of_batch(self, snapshot, x, index):
         model = self._model()
@@ -232,6 +237,13 @@ class Measure:
             predicted_variance=predicted,
             predicted_ratio=predicted_ratio,
         )
+
+
+def _trace_for_any_size(function, snapshot, x, index):
+    """Traces once for batches of all sizes, the last one of arrays being smaller; not a model that has a size of its own, and is traced for that."""
+    with contextlib.suppress(Exception):
+        specs = tf.nest.map_structure(lambda value: tf.TensorSpec((None, *value.shape[1:]), value.dtype) if isinstance(value, tf.Tensor) else value, x)
+        function.get_concrete_function(snapshot, specs, index)
 
 
 def _pooled(parts):

@@ -66,13 +66,19 @@ def conclusion(records: Sequence[dict], layers: Mapping[str, Normalization], dro
 
 def _modes_of_unknown_cause(records, layer, layers, dropouts):
     quantity = "mode" if layer in _large(records[-1], "mode", layers) else "mean_shift"
-    held = f"The model has Dropout, {named(dropouts)}, but" if dropouts else "The model has no Dropout, and"
+    finding = _finding(records, layer, quantity, layers, lambda record: layer in _modes(record, layers))
+    if not dropouts:
+        return Conclusion(
+            finding,
+            "The model has no Dropout: what the moving statistics of layers in front are off by adds up on the way here, little as it is in each; or the model "
+            "computes something else in training.",
+            "Lower the learning rate towards the end, or let the moving statistics of all layers follow faster: keras_bn.BatchNormalization(momentum=0.9).",
+        )
     return Conclusion(
-        _finding(records, layer, quantity, layers, lambda record: layer in _modes(record, layers)),
-        f"{held} none that explains it was found in front of it, nor do layers' moving statistics lag by as much.",
-        "If that Dropout is further in front, put it behind the last batch normalisation, or use a weaker one: keras_bn.UniformDropout(0.1)."
-        if dropouts
-        else "Look for what the model computes otherwise in training; what layers in front normalise by differs between training and inference, and adds up.",
+        finding,
+        f"The model has Dropout, {named(dropouts)}, but none that explains it by the closed form was found in front of it, nor do moving "
+        "statistics lag by as much.",
+        "If that Dropout is further in front, put it behind the last batch normalisation, or use a weaker one: keras_bn.UniformDropout(0.1).",
     )
 
 
