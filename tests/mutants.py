@@ -598,8 +598,8 @@ MUTANTS = {
     ),
     "the last batch of arrays left out": (
         BATCHES,
-        "range(0, lengths[0], BATCH_SIZE)",
-        "range(0, lengths[0] - BATCH_SIZE + 1, BATCH_SIZE)",
+        "range(0, lengths[0], size)",
+        "range(0, lengths[0] - size + 1, size)",
         [f"{TEST_VARIANCES}::test_equals_numpy"],
     ),
     "built for one batch size": (
@@ -1228,6 +1228,30 @@ MUTANTS = {
         "self._clock.updates((epochs - epoch) * batches)",
         "self._clock.updates(epochs * batches)",
         [f"{TEST_SCHEDULE}::test_the_end_of_a_training_that_goes_on_is_known"],
+    ),
+    "arrays cut by 128 whatever the training does": (
+        AFTER_STEPS,
+        "batches.size_of(batch().x) or batches.BATCH_SIZE",
+        "batches.BATCH_SIZE",
+        [f"{TEST_OF_VARIANCES}::test_arrays_are_cut_as_the_training_cuts_them"],
+    ),
+    "a trace for each size": (
+        VARIANCES,
+        "(None, *value.shape[1:])",
+        "value.shape",
+        [f"{TEST_IDENTITY}::test_a_second_fit_traces_nothing_anew_unless_the_model_is_another"],
+    ),
+    "lags before modes, however small": (
+        OF_VARIANCES,
+        "or 2 * max(lags.values()) >= max(modes.values(), default=0.0)",
+        "or True",
+        [f"{TEST_OF_VARIANCES}::test_a_mode_that_is_far_larger_than_any_lag_is_named"],
+    ),
+    "modes that warming up makes are named": (
+        OF_VARIANCES,
+        "any(_warms(last, layer) for layer in lags) or 2",
+        "2",
+        [f"{TEST_OF_VARIANCES}::test_a_mode_that_is_far_larger_than_any_lag_is_named"],
     ),
 }
 
