@@ -8,6 +8,13 @@ from keras_bn.measures.conclusions.conclusion import CERTAIN, Conclusion, by_lay
 
 _LEAST = 1e-300  # Logarithms of less than that are of that.
 LEFT = 0.01  # Standard deviations, or a share of the variance: less than that left of what moving statistics began with counts as none.
+_WORDS = {
+    "lag": "its inputs have {:.3g} times the variance that its moving variance holds",
+    "mean_lag": "the means of its inputs are {:.3g} standard deviations from its moving mean",
+    "mode": "in inference its inputs have {:.3g} times their variance in training",
+    "mean_shift": "in inference the means of its inputs are {:.3g} standard deviations from its moving mean",
+}
+_UNITS = {"lag": "the variance", "mean_lag": "a standard deviation"}
 
 
 class Normalization(NamedTuple):
@@ -72,7 +79,7 @@ def _modes_of_unknown_cause(records, layer, layers, dropouts):
             finding,
             "The model has no Dropout: what the moving statistics of layers in front are off by adds up on the way here, little as it is in each; or the model "
             "computes something else in training.",
-            "Lower the learning rate towards the end, or let the moving statistics of all layers follow faster: keras_bn.BatchNormalization(momentum=0.9).",
+            f"Lower the learning rate towards the end, or let the moving statistics of all layers follow faster{_faster(layers[layer].momentum)}.",
         )
     return Conclusion(
         finding,
@@ -183,17 +190,6 @@ def _behind_dropout(record, layers):
     return {layer: size for layer, size in sizes.items() if 0 < -_logarithm(record, "mode", layer) and explained(layer) >= size}
 
 
-_WORDS = {
-    "lag": "its inputs have {:.3g} times the variance that its moving variance holds",
-    "mean_lag": "the means of its inputs are {:.3g} standard deviations from its moving mean",
-    "mode": "in inference its inputs have {:.3g} times their variance in training",
-    "mean_shift": "in inference the means of its inputs are {:.3g} standard deviations from its moving mean",
-}
-
-
-_UNITS = {"lag": "the variance", "mean_lag": "a standard deviation"}
-
-
 def _finding(records, layer, quantity, layers, holds):
     last = records[-1]
     error = _error(last, quantity, layer, layers) * (1 if quantity.startswith("mean") else 2)
@@ -255,10 +251,14 @@ def _lag_lasts(records, layer, layers):
             "Its moving statistics do not move, as the layer is frozen or its momentum is 1: these inputs are others than those that they were taken from.",
             "Let them move, and compile the model anew: layer.trainable = True; or leave it, if the layers behind learn to live with it.",
         )
-    faster = "" if not momentum else f": keras_bn.BatchNormalization(momentum={1 - min(1, 4 * (1 - momentum)):.4g})"
     return Conclusion(
         finding,
         "Its moving statistics lag: the weights change faster than they follow, so that inference normalises by the net of some steps ago. Or these data are "
         "not what it sees in training, which may be others, a mixture such as of real and generated ones, or batches of another size.",
-        f"If the data are those of the training, lower the learning rate towards the end, or let the statistics follow faster{faster}.",
+        f"If the data are those of the training, lower the learning rate towards the end, or let the statistics follow faster{_faster(momentum)}.",
     )
+
+
+def _faster(momentum):
+    """Code for a layer that follows four times faster, if it can."""
+    return "" if not momentum or momentum == 1 else f": keras_bn.BatchNormalization(momentum={1 - min(1, 4 * (1 - momentum)):.4g})"
