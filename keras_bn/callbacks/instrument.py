@@ -14,6 +14,7 @@ from keras_bn.callbacks import arguments, messages, schedule, train_batch
 from keras_bn.callbacks.announcement import announced_if_slow
 from keras_bn.callbacks.clock import Clock
 from keras_bn.inspection import building, evaluation
+from keras_bn.inspection.errors import in_a_line
 from keras_bn.inspection.evaluation import Batch
 from keras_bn.inspection.prepared import Signature
 from keras_bn.measures import quantities
@@ -57,7 +58,7 @@ class Instrument(keras.callbacks.Callback):
         self._layer_names = {}  # A layer's name in tags to its own.
         self._prepared_for = None  # The net's `Signature` when it was last found to be measurable.
         self._is_traced = False  # Whether it has been measured since, so that all is traced.
-        self._is_due = None  # A `Schedule` when a training has begun.
+        self._is_due, self._possible_steps = None, None  # A `Schedule` when a training has begun; the steps of a `fit` that can be due, if they are known.
         self._epoch_begins, self._is_seen = False, False  # The latter: whether what is due in this execution could see its batch.
         self._clock, self._of_this_training = Clock(), 0  # Records before that index are of other optimizers, whose steps were counted apart.
 
@@ -108,7 +109,7 @@ class Instrument(keras.callbacks.Callback):
 
     def _nothing_measured(self):
         failed = next((record["error"] for record in reversed(self.history) if "error" in record), None)
-        if self._fitted is None and not self._has_begun:
+        if self._is_due is None:
             why, remedy = "no training has begun that it is a callback of", "Hand it to fit(callbacks=[...]), or train within its `watching(model, x, y)`"
         elif failed is not None:
             why, remedy = f"all measurements failed, the last with {failed.removesuffix('.')}", "Mend that; with strict=True the training ends where it happens"
@@ -131,8 +132,14 @@ class Instrument(keras.callbacks.Callback):
         # Anew, as other callbacks may have restored an optimizer, and the last execution of an epoch may have been shorter.
         self._read_clock()
         if self._is_due is None and self._fitted is not None:
-            self._is_due = schedule.Schedule(self.every, self._steps(epoch), self._cost_of_all())
+            self._possible_steps = self._steps(epoch)
+            self.plan()
         self._epoch_begins = True
+
+    def plan(self) -> None:
+        """Chooses the steps of this `fit` that are due, of which there are fewer the more all of its instruments cost."""
+        others = [one._cost() for one in self._of_this_fit() if one is not self and one.every is None]
+        self._is_due = schedule.Schedule(self.every, self._possible_steps, [self._cost(), *others])
 
     def on_train_batch_begin(self, batch, logs=None):
         if self._waits_for_first_batch:
@@ -204,9 +211,6 @@ class Instrument(keras.callbacks.Callback):
     def _steps_of(self, updates):
         """Those that can be due in a training of so many updates."""
         return range(updates)
-
-    def _cost_of_all(self):
-        return sum(instrument._cost() for instrument in self._of_this_fit() if instrument.every is None)
 
     def _cost(self) -> float:
         """Of one measurement, about, in train steps."""
@@ -318,4 +322,4 @@ def refusing(callback: keras.callbacks.Callback, argument: str, expected: str):
     try:
         yield
     except Exception as error:
-        raise ValueError(f"{type(callback).__name__} cannot evaluate its `{argument}`; expected {expected}: {messages.in_a_line(error)}.") from error
+        raise ValueError(f"{type(callback).__name__} cannot evaluate its `{argument}`; expected {expected}: {in_a_line(error)}.") from error

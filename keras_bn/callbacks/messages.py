@@ -1,8 +1,7 @@
-"""How warnings and errors reach the user: at the line that is theirs, and in one sentence."""
+"""How warnings reach the user: at the line that is theirs."""
 
 import contextlib
 import os
-import re
 import sys
 import warnings
 
@@ -19,10 +18,3 @@ def warn(message: str) -> None:
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_OURS_OR_PYTHON_S):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, stacklevel=level)
-
-
-def in_a_line(error: Exception) -> str:
-    """What an error says, without the many lines and the colours that Keras puts around it, and without the full stop."""
-    lines = [re.sub(r"\x1b\[\d*m", "", line).strip() for line in str(error).split("\n")]
-    lines = [line for line in lines if line and not line.startswith("Exception encountered when calling")]
-    return (lines[0] if lines else type(error).__name__).removesuffix(".")

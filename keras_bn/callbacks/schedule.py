@@ -1,7 +1,7 @@
 """At which optimizer steps something is due, from what a user says of it."""
 
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 EPOCH = "epoch"
 DENSE = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256)  # The first steps of the default schedule, which goes on by every SPARSE.
@@ -23,7 +23,7 @@ def refuse(every: int | str | Callable | None) -> None:
 
 
 class Schedule:
-    """`Schedule(every, steps, cost)(step, epoch)`: whether something is due.
+    """`Schedule(every, steps, costs)(step, epoch)`: whether something is due.
 
     By default it is at the steps of DENSE, then at every SPARSE, and at the last step: ten times in 20 steps, sixteen times in 1,000. In a training of SHORT
     steps or more, where that would take more than BUDGET of it, of those steps so many are left as it allows, from the first to the last.
@@ -31,21 +31,21 @@ class Schedule:
     Args:
         every: a number of optimizer steps, "epoch", a function of the step, or None for the default.
         steps: those of the whole training that can be due; None: unknown.
-        cost: of one measurement of all that share the schedule, about, in train steps.
+        costs: of one measurement, about, in train steps: of this one, and of each of the others that share the default.
 
     Example:
-        >>> short, long = Schedule(None, range(24), cost=5), Schedule(None, range(1000), cost=20)
+        >>> short, long = Schedule(None, range(24), costs=[5]), Schedule(None, range(1000), costs=[15, 5])
         >>> [step for step in range(24) if short(step, epoch=False)]
         [0, 1, 2, 3, 4, 6, 8, 12, 16, 23]
         >>> [step for step in range(1000) if long(step, epoch=False)]
         [0, 6, 32, 999]
     """
 
-    def __init__(self, every: int | str | Callable | None, steps: range | None = None, cost: float = 1.0):
+    def __init__(self, every: int | str | Callable | None, steps: range | None = None, costs: Sequence[float] = (1.0,)):
         self._every, self._chosen = every, None
         if every is None and steps:
             due = [*(step for step in (*DENSE, *range(SPARSE, steps[-1], SPARSE)) if step in steps[:-1]), steps[-1]]
-            number = max(FEWEST, int(BUDGET * max(len(steps), LONG) / cost))
+            number = _affordable(BUDGET * max(len(steps), LONG), *costs)
             if number < len(due) and len(steps) >= SHORT:
                 due = [due[round(index * (len(due) - 1) / (number - 1))] for index in range(number)]
             self._chosen = set(due)
@@ -57,3 +57,10 @@ class Schedule:
         if self._every is not None:
             return epoch if self._every == EPOCH else step % self._every == 0
         return step in DENSE or (step > 0 and step % SPARSE == 0) if self._chosen is None else step in self._chosen
+
+
+def _affordable(budget, cost, *others):
+    """How many measurements. As many for all, but FEWEST for those of which that is more than their part already, so that the others do not pay for them."""
+    part = budget / (1 + len(others))
+    cheap = [each for each in (cost, *others) if FEWEST * each <= part]
+    return int(len(cheap) * part / sum(cheap)) if FEWEST * cost <= part else FEWEST

@@ -65,7 +65,8 @@ class VarianceShift(instrument.Instrument):
         batches.refuse(data)
         self.data = data
         self._batch_size = None
-        self._statistics = None  # By a layer's name in tags: layer, moving mean and variance when `_calls_before` calls of the optimizer had been made.
+        # By a layer's name in tags: layer, moving mean and variance; when `_calls_before` calls of the optimizer had been made, and at the end of a training.
+        self._statistics, self._at_end = None, {}
 
     def on_train_batch_begin(self, batch, logs=None):
         super().on_train_batch_begin(batch, logs)
@@ -74,6 +75,7 @@ class VarianceShift(instrument.Instrument):
             train_batch.follow(self.model, self._noticing)
 
     def on_train_batch_end(self, batch, logs=None):
+        train_batch.release(self.model)  # In a loop around callbacks nobody has called the stand-in.
         if not self._is_seen:
             self._clock.passed(self.model.steps_per_execution)
             self._measure_what_was_reached()
@@ -82,13 +84,6 @@ class VarianceShift(instrument.Instrument):
         if self.every == schedule.EPOCH:
             self._clock.read()
             self._record(self._clock.updates(), self._measure)
-
-    def on_train_end(self, logs=None):
-        self._clock.read()
-        step = self._clock.updates()
-        if self.every is None and step > 0 and not (self.history and self.history[-1]["step"] == step):
-            self._record(step, self._measure)
-        super().on_train_end(logs)
 
     @contextlib.contextmanager
     def _watching(self, batch):
@@ -107,6 +102,8 @@ class VarianceShift(instrument.Instrument):
 
     def _notice(self, batch):
         self._batch_size = batches.size_of(batch().x) or batches.BATCH_SIZE
+        for one in self._of_this_fit():
+            one.plan()  # The cost of this one is known now.
 
     def _inputs(self):
         return batches.inputs(self.data, self._batch_size or batches.BATCH_SIZE)
@@ -117,17 +114,30 @@ class VarianceShift(instrument.Instrument):
 
     def _begin(self):
         super()._begin()
-        if self._statistics is None:
+        # Else they may have been loaded since, or trained without this callback.
+        if self._statistics is None or not _are_equal(self._at_end, self._moving_statistics()):
             self._keep_statistics()
+
+    def on_train_end(self, logs=None):
+        self._clock.read()
+        step = self._clock.updates()
+        if self.every is None and step > 0 and not (self.history and self.history[-1]["step"] == step):
+            self._record(step, self._measure)
+        self._at_end = self._moving_statistics()
+        super().on_train_end(logs)
 
     def _begin_anew(self):
         self._statistics = None
 
     def _keep_statistics(self):
-        self._calls_before = self._clock.calls
-        self._statistics = {
+        self._clock.read()
+        self._calls_before, self._statistics = self._clock.calls, self._moving_statistics()
+
+    def _moving_statistics(self):
+        return {
             name: (layer, *(keras.ops.convert_to_numpy(value).astype("float64") for value in (layer.moving_mean, layer.moving_variance)))
             for layer, name in normalization_layers.names(self.net).items()
+            if layer.built  # One that no call uses need not be.
         }
 
     def _updates(self):
@@ -152,7 +162,7 @@ class VarianceShift(instrument.Instrument):
         return range(1, updates + 1)
 
     def _cost(self):
-        size = batches.number(self.data)
+        size = batches.number(self.data, self._batch_size or batches.BATCH_SIZE)
         return 2.0 if size is None else size * 2 / 3  # One pass in training mode and one in inference mode.
 
     def _refuse(self):
@@ -164,6 +174,8 @@ class VarianceShift(instrument.Instrument):
         self._statistics = None
 
     def _measure(self):
+        if self._statistics is None:  # Compiled anew between the last step and this.
+            self._keep_statistics()
         measure = prepared(Measure, self.net)
         shifts = measure(self._inputs())
         # Kept beside the numbers, since the net may be another one when conclusions are drawn.
@@ -176,7 +188,7 @@ class VarianceShift(instrument.Instrument):
         layer = self._statistics[name][0]
         return Normalization(
             momentum=layer.momentum if layer.trainable else 1.0,
-            updates=self._clock.calls - self._calls_before,
+            updates=max(0, self._clock.calls - self._calls_before),  # Less than 0 where an optimizer was loaded.
             errors=errors(measure.batches, layer.momentum),
             dropout=measure.dropouts.get(name),
         )
@@ -192,3 +204,8 @@ class VarianceShift(instrument.Instrument):
 
     def _conclusion(self, records):
         return conclusion(records, self._layers, self._dropouts)
+
+
+def _are_equal(some, others):
+    """Whether these are the same layers with the same statistics."""
+    return some.keys() == others.keys() and all(np.array_equal(one, other) for name in some for one, other in zip(some[name][1:], others[name][1:]))

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from keras_bn import keras_internals
+from keras_bn.inspection.errors import in_a_line
 
 ADVICE = "give it a keras.Input, or call it on a batch before"
 _called = weakref.WeakSet()  # Models that a call has built; what is not built then is not used.
@@ -39,7 +40,7 @@ def build(model: keras.Model, x) -> None:
     except Exception as error:
         if not (model.built and model.weights):  # Else it has been called, and a layer in it is not used.
             raise ValueError(
-                f"{model.name} is not built, and could not be from the first batch; expected a model that has its weights: {ADVICE}: {error}"
+                f"{model.name} is not built, and could not be from the first batch; expected a model that has its weights: {ADVICE}: {in_a_line(error)}."
             ) from error
     _called.add(model)
 

@@ -27,6 +27,7 @@ class Objective:
     def __init__(self, model: keras.Model, loss: Callable | None = None):
         refuse_loss(loss)
         self._model, self._loss = weakref.ref(model), loss
+        self._function = _untraced(loss)
         self._others = None if loss else []  # Variables that the loss reads and that are none of the model's: of other nets, of seed generators.
 
         self.uses_batch_statistics = True  # Unless a loss that is a function is found to evaluate all batch normalisation layers in inference mode.
@@ -103,7 +104,7 @@ class Objective:
 
     def _value(self, model, batch):
         if self._loss is not None:
-            return self._loss(model, batch.x, batch.y, batch.sample_weight)
+            return self._function(model, batch.x, batch.y, batch.sample_weight)
         return _compiled(model, batch, model(batch.x, training=True))
 
 
@@ -111,6 +112,16 @@ def _compiled(model, batch, outputs):
     # Models that override `compute_loss` need not take `training`.
     takes_training = "training" in inspect.signature(model.compute_loss).parameters
     return model.compute_loss(batch.x, batch.y, outputs, batch.sample_weight, **({"training": True} if takes_training else {}))
+
+
+def _untraced(loss):
+    """What a `tf.function` traces, with its control flow converted; other functions as they are. A trace would keep tensors of one evaluation for the next."""
+    if not isinstance(loss, tf.types.experimental.PolymorphicFunction):
+        return loss
+    try:
+        return tf.autograph.to_graph(loss.python_function)
+    except Exception:  # Such as one whose source is not there.
+        return loss.python_function
 
 
 def refuse_loss(loss) -> None:

@@ -207,6 +207,7 @@ class Measure:
         within_batches = functional.average_moments(_stacked(moments)).variance.numpy()
         _, training_mean, training_variance = (value.numpy() for value in functional.average_moments(_stacked(in_training)))
         moving_mean, moving_variance = (tf.convert_to_tensor(value).numpy().astype("float64") for value in (layer.moving_mean, layer.moving_variance))
+        full = _full(in_training)
         number, deviation = len(parts), np.sqrt(moving_variance + layer.epsilon)
 
         def in_deviations(difference):
@@ -230,9 +231,9 @@ class Measure:
             training_variance=training_variance,
             lag=_ratio(training_variance, moving_variance),
             mode=_ratio(within_batches, training_variance),
-            error=float(_scatter_of_variances([part.variance.numpy().mean() for part in in_training], self._examples) * errors(number, layer.momentum)),
+            error=float(_scatter_of_variances([part.variance.numpy().mean() for part in full], self._examples) * errors(number, layer.momentum)),
             mean_lag=in_deviations(training_mean - moving_mean),
-            mean_error=in_deviations(_scatter_of_means([part.mean.numpy() for part in in_training], training_variance, self._examples))
+            mean_error=in_deviations(_scatter_of_means([part.mean.numpy() for part in full], training_variance, self._examples))
             * errors(number, layer.momentum),
             predicted_variance=predicted,
             predicted_ratio=predicted_ratio,
@@ -262,6 +263,12 @@ def _stacked(parts):
 def _advanced(variable, value, index):
     """The state of a seed generator, which is a seed and a counter, as it is `index` drawings later, so that each batch gets masks of its own."""
     return value + tf.cast([0, index], value.dtype) if variable.name == "seed_generator_state" else value
+
+
+def _full(parts):
+    """Those of half of the largest size at least. The last one of arrays may hold a single example, whose variance is 0, and which scatters more."""
+    sizes = [np.max(part.count) for part in parts]
+    return [part for part, size in zip(parts, sizes) if 2 * size >= max(sizes)]
 
 
 def _scatter_of_variances(variances, examples):

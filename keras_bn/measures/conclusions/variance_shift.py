@@ -121,7 +121,8 @@ def _up_to(layer, layers):
 
 def _certain(record, quantity, layers):
     """Those of which the measurement's own error leaves no doubt."""
-    return {layer: size for layer, size in _sizes(record, quantity).items() if size > CERTAIN * _error(record, quantity, layer, layers)}
+    sizes = {layer: size for layer, size in _sizes(record, quantity).items() if layer in layers}  # Earlier calls may have used others.
+    return {layer: size for layer, size in sizes.items() if size > CERTAIN * _error(record, quantity, layer, layers)}
 
 
 def _large(record, quantity, layers):

@@ -468,14 +468,21 @@ def test_data_of_another_width_are_refused_in_a_sentence():
         fit(compiled(trainings.network()), callbacks.ActivationStatistics(np.array(["a", "b"])))
 
 
+def by_hand_once(model, callback):
+    with callback.watching(model, trainings.X[:8], trainings.Y[:8]):
+        model.train_on_batch(trainings.X[:8], trainings.Y[:8])
+
+
 def test_a_summary_says_why_there_is_none(monkeypatch):
     begins = "LossLandscape has measured nothing.\nThere is nothing to conclude: "
     landscape = callbacks.LossLandscape(every=lambda step: False)
     assert landscape.summary() == (
         f"{begins}no training has begun that it is a callback of.\nHand it to fit(callbacks=[...]), or train within its `watching(model, x, y)`."
     )
-    fit(compiled(trainings.network()), landscape)
-    assert landscape.summary().startswith(f"{begins}no step of this training was due by every=")
+    for train in (fit, by_hand_once):
+        train(compiled(trainings.network()), landscape)
+        landscape.on_train_end()
+        assert landscape.summary().startswith(f"{begins}no step of this training was due by every=")
     failed = callbacks.LossLandscape(every=6)
 
     def fail(*_):

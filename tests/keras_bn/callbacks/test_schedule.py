@@ -10,7 +10,7 @@ from keras_bn.callbacks.schedule import Schedule
 
 
 def due(steps, cost, known=True):
-    schedule = Schedule(None, range(steps) if known else None, cost)
+    schedule = Schedule(None, range(steps) if known else None, [cost])
     return [step for step in range(steps) if schedule(step, epoch=False)]
 
 
@@ -72,7 +72,7 @@ def test_instruments_share_what_a_default_schedule_may_take():
         callbacks.LossLandscape(strict=True),
         callbacks.LossLandscape(strict=True),
         callbacks.ActivationStatistics((x, y), strict=True),
-        callbacks.VarianceShift(x, strict=True),
+        callbacks.VarianceShift(x[:1], strict=True),
     ]
     model.fit(x, y, batch_size=1, epochs=8, verbose=0, callbacks=instruments)
     for instrument in instruments[:4]:
@@ -89,3 +89,14 @@ def test_the_end_of_a_training_that_goes_on_is_known():
         model.fit(x, y, batch_size=4, initial_epoch=begin, epochs=end, verbose=0, callbacks=[landscape, shift])
     assert [record["step"] for record in landscape.history] == [0, 1, 2, 3, 4, 6, 8, 12, 16, 19, 24, 32, 49]
     assert [record["step"] for record in shift.history] == [1, 2, 3, 4, 6, 8, 12, 16, 20, 24, 32, 50]
+
+
+def test_the_size_of_the_training_s_batches_counts_for_what_a_measurement_costs():
+    """Of 1,600 examples 800 batches of 2, two thirds of a train step each: too dear to be measured more than twice. The other instrument has its own half."""
+    x, y = np.random.default_rng(0).normal(1, 2, (1600, 2)).astype("float32"), np.ones((1600, 1), "float32")
+    model = keras.Sequential([keras.Input((2,)), keras_bn.BatchNormalization(), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    landscape, shift = callbacks.LossLandscape(strict=True), callbacks.VarianceShift(x, strict=True)
+    model.fit(x, y, batch_size=2, epochs=2, verbose=0, callbacks=[landscape, shift])
+    assert [record["step"] for record in landscape.history] == [0, 2, 3, 6, 8, 16, 24, 64, 128, 512, 1024, 1599]
+    assert [record["step"] for record in shift.history] == [1, 1600]

@@ -455,3 +455,31 @@ def test_step_sizes_are_not_taken_from_an_optimizer_that_updates_nothing():
     remedy = callbacks.LossLandscape(net=model.generator, loss=model.generator_loss, every=2, optimizer=model.generator_optimizer, strict=True)
     model.fit(X, batch_size=BATCH, verbose=0, callbacks=[remedy])
     assert [record["step"] for record in remedy.history] == [4]
+
+
+class Losses:
+    """A loss that is a `tf.function`, with control flow of Python's, and a method."""
+
+    @tf.function
+    def squared(self, model, x, y, sample_weight):
+        total = tf.constant(0.0)
+        for _ in tf.range(2):
+            total += squared(model, x, y, sample_weight) / 2
+        return total
+
+
+def test_a_loss_that_is_a_tf_function_is_the_same():
+    records = []
+    for loss in (squared, tf.function(squared), Losses().squared):
+        keras.utils.set_random_seed(0)
+        model = net(6, 3)
+        model.compile("sgd", CROSS_ENTROPY)
+        instruments = [callbacks.InternalCovariateShift(loss=loss, every=1, strict=True), callbacks.LossLandscape(loss=loss, every=1, strict=True)]
+        for x, y in list(batches())[:2]:
+            with instruments[0].watching(model, x, y), instruments[1].watching(model, x, y):
+                model.train_on_batch(x, y)
+        records.append([record for instrument in instruments for record in instrument.history])
+    assert len(records[0]) == 4
+    for other in records[1:]:
+        for one, same in zip(records[0], other):
+            assert same == pytest.approx(one, rel=1e-4, abs=1e-6)

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from known_trainings import X, Y, compiled, fitted, net
+from known_trainings import BATCH, X, Y, compiled, fitted, net
 
 import keras_bn
 from keras_bn import callbacks, measures
@@ -123,6 +123,67 @@ def test_what_is_left_of_the_beginning_is_exact(anew, updates, rng):
         np.testing.assert_allclose(1 + left, 1 / lag, rtol=1e-4)
         np.testing.assert_allclose(mean_left, mean_lag, rtol=1e-3)
     assert shift._layers["01_batch_normalization"].updates == updates
+
+
+@pytest.mark.parametrize("change", ["nothing", "loaded", "trained without it"])
+def test_the_beginning_is_another_one_where_statistics_have_changed_between_two_fits(change):
+    model, shift = compiled(net(1, momentum=0.99), keras.optimizers.SGD(0.0)), callbacks.VarianceShift(X)
+    fitted(model, [shift], 2)
+    if change == "loaded":
+        model.layers[1].moving_mean.assign(np.full(32, 7.0))
+    if change == "trained without it":
+        fitted(model, [], 2)
+    fitted(model, [shift])
+    assert shift._layers["01_batch_normalization"].updates == (87 if change == "nothing" else 29)
+    if change == "loaded":
+        finding, meaning, _ = shift.summary().split("\n")
+        assert "the means of its inputs are " in finding
+        assert "74.7 % of them is what the training began with" in meaning
+
+
+def test_an_optimizer_that_was_loaded_back_leaves_a_share_that_is_one():
+    model, shift = compiled(net(1, momentum=0.99), keras.optimizers.SGD(0.0)), callbacks.VarianceShift(X, every=10)
+    fitted(model, [shift], 2)
+    model.optimizer.iterations.assign(0)
+    fitted(model, [shift])
+    normalization = shift._layers["01_batch_normalization"]
+    assert 0 <= normalization.updates <= 29
+    assert 0 < normalization.left <= 1
+
+
+def test_a_model_that_is_compiled_behind_the_last_step_is_measured():
+    class CompiledBehind(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.compile(keras.optimizers.SGD(0.0), "mse")
+            self.model.make_train_function()
+
+    model, shift = (
+        keras.Sequential([keras.Input((64,)), keras_bn.BatchNormalization(), keras.layers.Dense(1)]),
+        callbacks.VarianceShift(X, every="epoch", strict=True),
+    )
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    fitted(model, [CompiledBehind(), shift], 2)
+    assert len(shift.history) == 2
+    assert shift._layers["01_batch_normalization"].updates == 0
+    assert "warming up" in shift.summary()
+
+
+def test_a_loop_around_callbacks_leaves_nothing_on_the_model():
+    """Nobody shows the batch there, so that arrays are cut by 128."""
+    model, shift = compiled(net(1), keras.optimizers.SGD(0.0)), callbacks.VarianceShift(X, every=20, strict=True)
+    fitted(model)
+    own = model.train_function
+    around = keras.callbacks.CallbackList([shift], model=model, epochs=1, steps=40)
+    around.on_train_begin()
+    around.on_epoch_begin(0)
+    for step in range(40):
+        around.on_train_batch_begin(step)
+        model.train_on_batch(X[:BATCH], Y[:BATCH])
+        around.on_train_batch_end(step)
+        assert model.train_function is own
+    around.on_train_end()
+    assert [record["step"] for record in shift.history] == [40, 60]
+    fitted(model)
 
 
 @pytest.mark.parametrize("by_hand", [False, True], ids=["fit", "by hand"])
