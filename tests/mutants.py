@@ -1141,8 +1141,8 @@ MUTANTS = {
     ),
     "means do not lag": (
         OF_VARIANCES,
-        'return _both(_large(record, "lag", layers), _large(record, "mean_lag", layers))',
-        'return _large(record, "lag", layers)',
+        'return _both(selected(record, "lag", layers), selected(record, "mean_lag", layers))',
+        'return selected(record, "lag", layers)',
         [f"{TEST_OF_VARIANCES}::test_a_frozen_layer_of_other_inputs_is_found_by_its_means"],
     ),
     "any rest of the beginning is why": (
@@ -1153,20 +1153,20 @@ MUTANTS = {
     ),
     "layers in front leave no doubt": (
         OF_VARIANCES,
-        'if quantity in ("mode", "mean_shift") else [layer]',
+        'if quantity in ("mode", "mean_shift", "ratio") else [layer]',
         'if quantity == "none" else [layer]',
         [f"{TEST_OF_VARIANCES}::test_what_layers_in_front_leave_in_doubt_is_no_shift_of_those_behind"],
     ),
     "what batches differ by is off": (
         OF_VARIANCES,
-        "if size > _scatter(record, layer, layers)}",
+        "if size > max(SMALL, _scatter(record, layer, layers))}",
         "if size > 0}",
         [f"{TEST_OF_VARIANCES}::test_what_batches_scatter_by_anyway_is_nothing"],
     ),
     "since any cause": (
         OF_VARIANCES,
-        "lambda record: layer in _lags(record, layers) and not _warms(record, layer)",
-        "lambda record: layer in _lags(record, layers)",
+        "lambda record: layer in _lags(record, layers, _certain) and not _warms(record, layer)",
+        "lambda record: layer in _lags(record, layers, _certain)",
         [f"{TEST_OF_VARIANCES}::test_the_step_since_when_is_of_the_cause_that_is_named"],
     ),
     "steps that are needed from the share alone": (
@@ -1243,15 +1243,93 @@ MUTANTS = {
     ),
     "lags before modes, however small": (
         OF_VARIANCES,
-        "or 2 * max(lags.values()) >= max(modes.values(), default=0.0)",
-        "or True",
+        "2 * max(lags.values()) < modes[mode] and not",
+        "False and not",
         [f"{TEST_OF_VARIANCES}::test_a_mode_that_is_far_larger_than_any_lag_is_named"],
     ),
     "modes that warming up makes are named": (
         OF_VARIANCES,
-        "any(_warms(last, layer) for layer in lags) or 2",
-        "2",
+        " and not any(_warms(last, layer) for layer in lags):",
+        ":",
         [f"{TEST_OF_VARIANCES}::test_a_mode_that_is_far_larger_than_any_lag_is_named"],
+    ),
+    "a small shift is off": (
+        OF_VARIANCES,
+        "SMALL = 0.1",
+        "SMALL = 0.0",
+        [f"{TEST_OF_VARIANCES}::test_what_batches_scatter_by_anyway_is_nothing"],
+    ),
+    "small lags explain no mode": (
+        OF_VARIANCES,
+        "lags if 2 * sum(lags.values()) >= modes[mode] else {}",
+        "{}",
+        [f"{TEST_OF_VARIANCES}::test_a_mode_that_is_far_larger_than_any_lag_is_named"],
+    ),
+    "few data are enough": (
+        OF_VARIANCES,
+        "    if any(size > max(SMALL, _scatter(last, each, layers))",
+        "    if False and any(size > max(SMALL, _scatter(last, each, layers))",
+        [f"{TEST_OF_VARIANCES}::test_too_few_data_are_said_to_be"],
+    ),
+    "statistics that never move lag": (
+        AFTER_STEPS,
+        "moved=not _are_equal(",
+        "moved=True or not _are_equal(",
+        [f"{TEST_OF_VARIANCES}::test_statistics_that_never_move_are_told_from_those_that_lag"],
+    ),
+    "steps that are batches": (
+        OF_VARIANCES,
+        "math.ceil(updates_needed / layers[layer].calls_a_step)",
+        "math.ceil(updates_needed)",
+        [f"{TEST_OF_VARIANCES}::test_steps_that_are_needed_are_updates_of_the_optimizer"],
+    ),
+    "statistics that others have changed": (
+        AFTER_STEPS,
+        "or not _are_equal(self._at_end, self._moving_statistics())",
+        "",
+        [f"{TEST_OF_VARIANCES}::test_the_beginning_is_another_one_where_statistics_have_changed_between_two_fits"],
+    ),
+    "a stand-in for each step of a loop": (
+        AFTER_STEPS,
+        "        train_batch.release(self.model)  # In a loop around callbacks nobody has called the stand-in.\n",
+        "",
+        [f"{TEST_OF_VARIANCES}::test_a_loop_around_callbacks_leaves_nothing_on_the_model"],
+    ),
+    "any train function is taken apart": (
+        TRAIN_BATCH,
+        "model.train_function is not None and type(model).make_train_function is keras.Model.make_train_function",
+        "model.train_function is not None",
+        [f"{TEST_OF_VARIANCES}::test_a_training_function_that_takes_several_batches_is_left_alone"],
+    ),
+    "replicas normalise together": (
+        AFTER_STEPS,
+        "self._trained().distribute_strategy.num_replicas_in_sync",
+        "1",
+        [f"{TEST_OF_VARIANCES}::test_replicas_cut_what_each_of_them_normalises"],
+    ),
+    "a single example scatters": (
+        VARIANCES,
+        "if 2 * size >= max(sizes)]",
+        "if True]",
+        [f"{TEST_VARIANCES}::test_a_single_example_at_the_end_is_no_scatter"],
+    ),
+    "a traced loss is kept": (
+        OBJECTIVE,
+        "    if not isinstance(loss, tf.types.experimental.PolymorphicFunction):\n        return loss",
+        "    if True:\n        return loss",
+        [f"{TEST_OWN}::test_a_loss_that_is_a_tf_function_is_the_same"],
+    ),
+    "the dear ones make all rare": (
+        SCHEDULE,
+        "if FEWEST * each <= part]",
+        "if True]",
+        [f"{TEST_SCHEDULE}::test_the_size_of_the_training_s_batches_counts_for_what_a_measurement_costs"],
+    ),
+    "two per cent of few examples are many": (
+        OF_ACTIVATIONS,
+        " + CERTAIN * math.sqrt(NORMAL * (1 - NORMAL) / examples)",
+        "",
+        [f"{TEST_CONCLUSIONS}::test_activations_say_what_a_batch_can_tell"],
     ),
 }
 

@@ -1,6 +1,7 @@
 """`ActivationStatistics`: the measure of that name at training steps."""
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 
 import keras
 import tensorflow as tf
@@ -66,6 +67,11 @@ class ActivationStatistics(UpdateInstrument):
         if isinstance(kept, str) or not set(kept) <= set(names) or not kept:
             raise ValueError(f"`quantities` is {quantities!r}; expected some of {', '.join(names)}: give a list of names, or None for the usual ones.")
         self.quantities = tuple(row for row in activations.QUANTITIES if row.name in kept)
+        if isinstance(data, str | os.PathLike | tf.data.Dataset | keras.utils.PyDataset | Iterator):
+            raise ValueError(
+                f"`data` of ActivationStatistics is {data if isinstance(data, str) else f'a {type(data).__name__}'}; expected one batch, x, (x, y) or "
+                "(x, y, sample_weight): give next(iter(dataset)), or arrays."
+            )
         self.data = data
 
     def _cost(self):

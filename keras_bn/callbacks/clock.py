@@ -42,6 +42,11 @@ class Clock:
         return self._calls
 
     @property
+    def calls_a_step(self) -> int:
+        """Of which gradient accumulation makes one update."""
+        return 1 if self.optimizer is None else innermost(self.optimizer).gradient_accumulation_steps or 1
+
+    @property
     def updates_nothing(self) -> bool:
         return self.optimizer is None or not innermost(self.optimizer).built
 
@@ -52,8 +57,7 @@ class Clock:
 
     def updates(self, batches: int = 0) -> int:
         """How many updates there are after so many more batches."""
-        accumulated = 1 if self.optimizer is None else innermost(self.optimizer).gradient_accumulation_steps or 1
-        return (self._calls + batches * self._calls_a_batch) // accumulated
+        return (self._calls + batches * self._calls_a_batch) // self.calls_a_step
 
     def steps(self, batches: int = 1) -> range:
         """The updates of the next batches, as numbers of updates before."""

@@ -235,10 +235,13 @@ class Instrument(keras.callbacks.Callback):
         if self._log is not None and self._clock.updates() == 0:
             self._log.begin_anew()
 
+    def _trained(self):
+        """The model that trains."""
+        return self.net if self._fitted is None else self._fitted
+
     def _follow_optimizer(self):
         """Notices an optimizer that is another one than before, with whose steps the charts begin anew."""
-        trained = self.net if self._fitted is None else self._fitted
-        if self._clock.follow(getattr(trained, "optimizer", None) if self._optimizer_given is None else self._optimizer_given):
+        if self._clock.follow(getattr(self._trained(), "optimizer", None) if self._optimizer_given is None else self._optimizer_given):
             self._of_this_training = len(self.history)
             self._begin_anew()
             if self._log is not None:  # Compiled anew within a training.

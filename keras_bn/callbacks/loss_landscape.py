@@ -100,5 +100,7 @@ class LossLandscape(UpdateInstrument):
         return summaries.Measured(landscape.scalars | dict(zip(tags, landscape.smoothness)), descriptions, {})
 
     def _conclusion(self, records):
-        along = self.step_sizes is None and type(optimizer := innermost(self._clock.optimizer)) is keras.optimizers.SGD and not optimizer.momentum
-        return conclusion(records, self._constant_learning_rate() if along else None)
+        optimizer = innermost(self._clock.optimizer)
+        momentum = (getattr(optimizer, "momentum", None) or 0.0) if self.step_sizes is None and isinstance(optimizer, keras.optimizers.SGD) else 0.0
+        along = self.step_sizes is None and type(optimizer) is keras.optimizers.SGD and not momentum
+        return conclusion(records, self._constant_learning_rate() if along else None, 1 / (1 - momentum))

@@ -22,6 +22,11 @@ def follow(model: keras.Model, watching: Callable[[Callable[[], Batch]], context
     model.train_function = _Following(model, watching)
 
 
+def can_follow(model: keras.Model) -> bool:
+    """Whether the next execution trains by a function that Keras has made; others may take several batches at once."""
+    return model.train_function is not None and type(model).make_train_function is keras.Model.make_train_function
+
+
 def own_train_function(model: keras.Model) -> Callable | None:
     """The model's train function, within the stand-ins around it."""
     function = model.train_function

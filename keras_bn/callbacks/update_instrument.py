@@ -67,7 +67,7 @@ class UpdateInstrument(instrument.Instrument):
     def _refuse(self):
         if self.loss is not None:
             return
-        trained = self.net if self._fitted is None else self._fitted
+        trained = self._trained()
         train_step = type(trained).train_step
         if self._fitted is not None and getattr(train_step, "__func__", train_step) is not keras.Model.train_step:
             raise ValueError(

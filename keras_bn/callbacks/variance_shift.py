@@ -71,7 +71,7 @@ class VarianceShift(instrument.Instrument):
     def on_train_batch_begin(self, batch, logs=None):
         super().on_train_batch_begin(batch, logs)
         self._is_seen, self._before = False, self._updates()
-        if self._batch_size is None and self.model.train_function is not None:
+        if self._batch_size is None and train_batch.can_follow(self.model):
             train_batch.follow(self.model, self._noticing)
 
     def on_train_batch_end(self, batch, logs=None):
@@ -101,7 +101,9 @@ class VarianceShift(instrument.Instrument):
         yield
 
     def _notice(self, batch):
-        self._batch_size = batches.size_of(batch().x) or batches.BATCH_SIZE
+        layers = normalization_layers.names(self.net)
+        parts = 1 if all(getattr(layer, "synchronized", False) for layer in layers) else self._trained().distribute_strategy.num_replicas_in_sync
+        self._batch_size = -(-(batches.size_of(batch().x) or batches.BATCH_SIZE) // parts)  # What a layer normalises together.
         for one in self._of_this_fit():
             one.plan()  # The cost of this one is known now.
 
@@ -162,8 +164,8 @@ class VarianceShift(instrument.Instrument):
         return range(1, updates + 1)
 
     def _cost(self):
-        size = batches.number(self.data, self._batch_size or batches.BATCH_SIZE)
-        return 2.0 if size is None else size * 2 / 3  # One pass in training mode and one in inference mode.
+        number = batches.number(self.data, self._batch_size or batches.BATCH_SIZE)
+        return 3.0 if number is None else max(1.0, number)  # A pass in training mode and one in inference mode: two thirds of a step, or more for small nets.
 
     def _refuse(self):
         normalization_layers.names(self.net)
@@ -189,8 +191,10 @@ class VarianceShift(instrument.Instrument):
         return Normalization(
             momentum=layer.momentum if layer.trainable else 1.0,
             updates=max(0, self._clock.calls - self._calls_before),  # Less than 0 where an optimizer was loaded.
+            calls_a_step=self._clock.calls_a_step,
             errors=errors(measure.batches, layer.momentum),
             dropout=measure.dropouts.get(name),
+            moved=not _are_equal({name: self._statistics[name]}, {name: self._moving_statistics()[name]}),
         )
 
     def _warm_up(self, shift):

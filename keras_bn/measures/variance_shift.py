@@ -165,15 +165,22 @@ class Measure:
 
     def __call__(self, inputs: Iterable) -> list[VarianceShift]:
         """inputs: batches of what the model takes as `x`."""
-        parts = [self.of_batch(x, index) for index, x in enumerate(inputs)]
+        snapshot = evaluation.snapshot(self._model())
+        parts = [self.of_batch(x, index, snapshot) for index, x in enumerate(inputs)]
         self.batches = len(parts)
         return [self._shift(name, [part[index] for part in parts]) for index, name in enumerate(self._called)]
 
-    def of_batch(self, x, index: int = 0):
-        """For each layer the moments of its inputs on one batch, the mean of `Call.spread` or None, and the moments in training. index: of the batch."""
+    def of_batch(self, x, index: int = 0, snapshot: evaluation.Snapshot | None = None):
+        """For each layer the moments of its inputs on one batch, the mean of `Call.spread` or None, and the moments in training.
+
+        Args:
+            x: as the model takes it.
+            index: of the batch.
+            snapshot: of the model; None: as it is now.
+        """
         x = evaluation.tensors(x)
         self._examples = tf.nest.flatten(x)[0].shape[0]
-        snapshot, index = evaluation.snapshot(self._model()), tf.constant(index, tf.int64)
+        snapshot, index = snapshot or evaluation.snapshot(self._model()), tf.constant(index, tf.int64)
         with evaluation.without_graph_optimiser():
             if not self._is_traced:
                 self._is_traced = True

@@ -1,10 +1,11 @@
 """What `activation_statistics` says of a training."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from keras_bn.measures.conclusions.conclusion import Conclusion, by_layer, largest, not_finite, several, since
+from keras_bn.measures.conclusions.conclusion import CERTAIN, Conclusion, by_layer, largest, not_finite, several, since
 
 UNTRAINABLE = 1.467**50  # Growth of the squared gradient norm, from the last to the first layer, above which none of the nets of Yang et al. 2019 trained.
 NORMAL = 0.022  # Of standard normal inputs, such as batch normalisation gives before gamma and beta, so many saturate a tanh; of a sigmoid fewer.
@@ -38,9 +39,11 @@ def conclusion(records: Sequence[dict], examples: int) -> Conclusion:
             f"{head}behind {layer} {100 * dead[layer]:.3g} % of the channels are dead, the most of all layers; some are since step {begin}.",
             f"They are 0 on all {examples} examples, so each is active for fewer than {100 * min(1, 3 / examples):.3g} % of the data (at 95 %); what is never "
             "active learns nothing.",
-            "If it stays so on a larger batch, lower the learning rate, or use keras.layers.LeakyReLU().",
+            "They were so at the first measurement: look at beta and, of a frozen layer, at its inputs; or use keras.layers.LeakyReLU()."
+            if begin == records[0]["step"]
+            else "If it stays so on a larger batch, lower the learning rate, or use keras.layers.LeakyReLU().",
         )
-    if max(saturated.values(), default=0.0) > NORMAL:
+    if max(saturated.values(), default=0.0) > NORMAL + CERTAIN * math.sqrt(NORMAL * (1 - NORMAL) / examples):
         layer = largest(saturated)
         return Conclusion(
             f"{head}behind {layer} {100 * saturated[layer]:.3g} % of the activations are saturated, the most of all layers.",

@@ -54,13 +54,20 @@ def named(layers: Sequence[str]) -> str:
     return f"{several(len(layers), 'layer')} ({', '.join([*layers[:3], *(['...'] if len(layers) > 3 else [])])})"
 
 
-def not_finite(measure: str, record: dict, tags: Iterable[str]) -> Conclusion | None:
-    """The conclusion where a layer has no finite number for one of these tags; else None."""
+def not_finite(measure: str, record: dict, tags: Iterable[str], loss: float | None = None) -> Conclusion | None:
+    """The conclusion where a layer has no finite number for one of these tags; else None. loss: of this step, if it is finite."""
     broken = list(dict.fromkeys(name.rsplit("/", 1)[1] for tag in tags for name, value in record.items() if name.startswith(f"{tag}/") and value is None))
     if not broken:
         return None
+    finding = f"{measure}, step {record['step']}: not all numbers are finite of {named(broken)}."
+    if loss is not None:
+        return Conclusion(
+            finding,
+            f"The loss is finite, {loss:.4g}: what is divided by is 0 there, such as a gradient that dead units let nothing through to.",
+            "Look for dead units by keras_bn.callbacks.ActivationStatistics((x, y)).",
+        )
     return Conclusion(
-        f"{measure}, step {record['step']}: not all numbers are finite of {named(broken)}.",
+        finding,
         "Either the data hold NaN or infinity, or the training diverges, or what is divided by is 0 there: a variance, as of a single example, or a gradient.",
         "Look at the data, np.isfinite(x).all(); then at the loss: where it is none, lower the learning rate.",
     )
@@ -88,3 +95,9 @@ def not_learned(measure: str, records: Sequence[dict], tag: str) -> Conclusion |
         "Either the net has not learned meanwhile, and small numbers here say nothing good, as what does not move does not shift; or it had converged before.",
         "If it is to learn, look at the gradients by layer, which keras_bn.callbacks.ActivationStatistics((x, y)) logs, and try another learning rate.",
     )
+
+
+def unknown_whether_learned(records: Sequence[dict], tag: str) -> str:
+    """A sentence, where there are too few losses for `not_learned`; else nothing."""
+    number = sum(record.get(tag) is not None for record in records)
+    return "" if number >= LEAST_LOSSES else f" Whether the net learns, {several(number, 'measurement')} cannot tell: {LEAST_LOSSES} could."

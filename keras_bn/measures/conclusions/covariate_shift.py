@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from keras_bn.measures.conclusions.conclusion import ROUNDING, Conclusion, by_layer, largest, named, not_finite, not_learned, since
+from keras_bn.measures.conclusions.conclusion import ROUNDING, Conclusion, by_layer, largest, named, not_finite, not_learned, since, unknown_whether_learned
 
 _FIRST = "01_"  # What the first layer's name begins with: nothing is before it, and its shift is 0.
 
@@ -16,7 +16,12 @@ def conclusion(records: Sequence[dict], learning_rate: float | None) -> Conclusi
     """
     last = records[-1]
     for other in (
-        not_finite("InternalCovariateShift", last, ["internal_covariate_shift/l2", "internal_covariate_shift/relative"]),
+        not_finite(
+            "InternalCovariateShift",
+            last,
+            ["internal_covariate_shift/l2", "internal_covariate_shift/relative"],
+            last.get("internal_covariate_shift/loss"),
+        ),
         not_learned("InternalCovariateShift", records, "internal_covariate_shift/loss"),
     ):
         if other is not None:
@@ -31,24 +36,25 @@ def conclusion(records: Sequence[dict], learning_rate: float | None) -> Conclusi
         return Conclusion(
             f"InternalCovariateShift, step {last['step']}: no layer's gradient changes by more than rounding.",
             f"Nothing is before the first layer, and what else is measured is not reached by updates.{marked}",
-            "Measure all layers, layers=None; if that is so, look whether the net learns.",
+            "If `layers` leaves some out, measure all; if all are measured, nothing that trains is in front of another layer, or the net does not learn.",
         )
     layer = largest(shifts)
     size, cosine = shifts[layer], last.get(f"internal_covariate_shift/cosine/{layer}")
     begin = since(records, lambda record: largest(_shifts(record)) == layer)
     direction = "" if cosine is None else f", cosine {cosine:.3g}"
     finding = f"InternalCovariateShift, step {last['step']}: {layer} shifts most, and has since step {begin}: by {size:.3g} of its gradient{direction}."
+    unknown = unknown_whether_learned(records, "internal_covariate_shift/loss")
     if size < 1:
         return Conclusion(
             finding,
-            f"The update of the layers before it changes its gradient by less than the gradient itself: nothing is amiss.{marked}",
+            f"The update of the layers before it changes its gradient by less than the gradient itself: nothing is amiss.{unknown}{marked}",
             "There is nothing to do; compare nets at the same learning rate only, since shifts grow with it.",
         )
-    lower = "" if learning_rate is None else f": model.optimizer.learning_rate = {learning_rate / size:.2g}"
+    lower = "" if learning_rate is None else f": model.optimizer.learning_rate = {learning_rate / 10:.2g}"
     return Conclusion(
         finding,
         f"The update of the layers before it changes its gradient by more than the gradient itself: its own step answers a net that is gone.{marked}",
-        f"Lower the learning rate, by which the shift falls about alike{lower}.",
+        f"Lower the learning rate by several times, and measure again, as shifts of this size fall little at first{lower}.",
     )
 
 

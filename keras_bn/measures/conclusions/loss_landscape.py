@@ -3,15 +3,16 @@
 import math
 from collections.abc import Sequence
 
-from keras_bn.measures.conclusions.conclusion import ROUNDING, Conclusion, not_learned, since
+from keras_bn.measures.conclusions.conclusion import ROUNDING, Conclusion, not_learned, since, unknown_whether_learned
 
 
-def conclusion(records: Sequence[dict], learning_rate: float | None) -> Conclusion:
+def conclusion(records: Sequence[dict], learning_rate: float | None, reach: float = 1.0) -> Conclusion:
     """Of one training. A step is too long whose end has a larger loss than its beginning, by more than rounding.
 
     Args:
         records: one at least, as of `LossLandscape.history`.
         learning_rate: of plain SGD, which steps along the gradient, where the step sizes are multiples of it; else None.
+        reach: how many times as far as its learning rate says the optimizer goes along a gradient that stays the same: 1 / (1 - momentum).
     """
     last = records[-1]
     loss, lowest, highest, smoothness, change, norm = (
@@ -36,9 +37,11 @@ def conclusion(records: Sequence[dict], learning_rate: float | None) -> Conclusi
             f"As long as that, steps go too far: {turn}.",
             f"Take steps of 1 / smoothness at most, as far as these step sizes tell{code}.",
         )
-    return Conclusion(
-        f"{along}.", f"No step size raises the loss: nothing is amiss; {turn}.", "There is nothing to do: the longest of these steps is not too long."
-    )
+    unknown = unknown_whether_learned(records, "loss_landscape/loss")
+    remedy = "There is nothing to do: the longest of these steps is not too long."
+    if reach > 1:
+        remedy = f"By momentum steps add up to {reach:.3g} times the learning rate, longer than these: measure them, too, by LossLandscape(step_sizes=[...])."
+    return Conclusion(f"{along}.", f"No step size raises the loss: nothing is amiss; {turn}.{unknown}", remedy)
 
 
 def _value(record, name):

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from keras_bn.measures.conclusions.conclusion import CERTAIN, Conclusion, by_layer, largest, named, not_finite, several, since
 
 _LEAST = 1e-300  # Logarithms of less than that are of that.
+SMALL = 0.1  # Standard deviations: a shift of less adds less than 1 % to the variance of what a layer returns.
 LEFT = 0.01  # Standard deviations, or a share of the variance: less than that left of what moving statistics began with counts as none.
 _WORDS = {
     "lag": "its inputs have {:.3g} times the variance that its moving variance holds",
@@ -24,24 +25,28 @@ class Normalization(NamedTuple):
     updates: of its moving statistics since the training began; fewer than there were, where a step calls the layer several times.
     errors: the standard error of its lag, by the scatter between batches.
     dropout: the name of the Dropout in front of it, or None.
+    moved: whether its moving statistics have changed since the training began.
+    calls_a_step: how many updates of them make a step, as gradient accumulation has it.
     """
 
     momentum: float | None
     updates: int = 0
     errors: float = 1.0
     dropout: str | None = None
+    moved: bool = True
+    calls_a_step: int = 1
 
     @property
     def left(self) -> float:
         """The share of the moving statistics that is still what the training began with, at most."""
-        return 0.0 if self.momentum is None or self.momentum == 1 else self.momentum**self.updates
+        return 0.0 if self.momentum is None or self.momentum == 1 or not self.moved else self.momentum**self.updates
 
 
 def conclusion(records: Sequence[dict], layers: Mapping[str, Normalization], dropouts: Sequence[str] = ()) -> Conclusion:
     """Of one training.
 
-    A number counts that differs from none by more than CERTAIN of its standard errors; and, but for Dropout, whose shift is there for good, by more than
-    batches differ by in training, as the net has learned to live with that.
+    A number counts that differs from none by more than CERTAIN of its standard errors; and, but for Dropout, whose shift is there for good, by more than SMALL,
+    and by more than batches differ by in training, as the net has learned to live with that.
 
     Args:
         records: one at least, as of `VarianceShift.history`.
@@ -55,20 +60,36 @@ def conclusion(records: Sequence[dict], layers: Mapping[str, Normalization], dro
     dropped, lags, modes = _behind_dropout(last, layers), _lags(last, layers), _modes(last, layers)
     if dropped:
         return _dropout_shifts(records, largest(dropped), layers, [layer for layer in lags if _warms(last, layer)])
-    # What layers lag by is passed on as modes. While statistics warm up, so much of it that nothing can be said of modes.
-    if lags and (any(_warms(last, layer) for layer in lags) or 2 * max(lags.values()) >= max(modes.values(), default=0.0)):
-        layer = largest(lags)
-        return (_warms_up if _warms(last, layer) else _lag_lasts)(records, layer, layers)
-    if modes:
-        return _modes_of_unknown_cause(records, largest(modes), layers, dropouts)
+    if lags or modes:
+        return _lags_or_modes(records, layers, lags, modes, dropouts)
     ratios = by_layer(last, "variance_shift/ratio")
     layer = largest(ratios)
-    most = "" if layer is None else f": the largest ratio is {ratios[layer]:.3g} at {layer}, of standard error {2 * _error(last, 'mode', layer, layers):.2g}"
+    most = "" if layer is None else f"the largest ratio is {ratios[layer]:.3g} at {layer}, of standard error {2 * _error(last, 'mode', layer, layers):.2g}"
+    if any(size > max(SMALL, _scatter(last, each, layers)) for quantity in _WORDS for each, size in _sizes(last, quantity).items()):
+        return Conclusion(
+            f"VarianceShift, step {last['step']}: nothing is certain: {most}.",
+            "These data are too few to tell what would be a shift from chance.",
+            "Give more data, in more batches: the standard error falls as one by the root of their number.",
+        )
     return Conclusion(
-        f"VarianceShift, step {last['step']}: nothing is amiss{most}.",
+        f"VarianceShift, step {last['step']}: nothing is amiss{most and f': {most}'}.",
         f"In inference the inputs of {several(len(ratios), 'layer')} have the moments that their moving statistics say, {_as_far_as(last, layers)}.",
         "There is nothing to do; larger batches in training would scatter less, and more data would tell smaller differences.",
     )
+
+
+def _lags_or_modes(records, layers, lags, modes, dropouts):
+    """What layers lag by is passed on as modes, and adds up: first the lags, where they explain half of the largest mode, or where statistics warm up, of
+    which so much may be passed on that nothing can be said of modes."""
+    last, mode = records[-1], largest(modes)
+    if mode is not None and not lags:
+        lags = {layer: size for layer, size in _lags(last, layers, _certain).items() if layer in _up_to(mode, layers)}
+        lags = lags if 2 * sum(lags.values()) >= modes[mode] else {}
+    elif mode is not None and 2 * max(lags.values()) < modes[mode] and not any(_warms(last, layer) for layer in lags):
+        lags = {}
+    if not lags:
+        return _modes_of_unknown_cause(records, mode, layers, dropouts)
+    return (_warms_up if _warms(last, largest(lags)) else _lag_lasts)(records, largest(lags), layers)
 
 
 def _modes_of_unknown_cause(records, layer, layers, dropouts):
@@ -102,10 +123,10 @@ def _sizes(record, quantity):
 
 def _error(record, quantity, layer, layers):
     """Standard error of a size. In inference those of the layers in front are passed on, as their moving statistics scale and shift what comes here."""
-    names = _up_to(layer, layers) if quantity in ("mode", "mean_shift") else [layer]
+    names = _up_to(layer, layers) if quantity in ("mode", "mean_shift", "ratio") else [layer]
     variances = [_value(record, "error", name, 0.0) / 2 for name in names]
     means = [_value(record, "mean_error", name, 0.0) for name in names]
-    return math.hypot(*({"lag": variances, "mode": variances, "mean_lag": means}.get(quantity) or variances + means))
+    return math.hypot(*({"lag": variances, "mode": variances, "ratio": variances, "mean_lag": means}.get(quantity) or variances + means))
 
 
 def _scatter(record, layer, layers):
@@ -126,8 +147,8 @@ def _certain(record, quantity, layers):
 
 
 def _large(record, quantity, layers):
-    """Of these, those that are larger than what batches of the training scatter by."""
-    return {layer: size for layer, size in _certain(record, quantity, layers).items() if size > _scatter(record, layer, layers)}
+    """Of these, those that are not small, and larger than what batches of the training scatter by."""
+    return {layer: size for layer, size in _certain(record, quantity, layers).items() if size > max(SMALL, _scatter(record, layer, layers))}
 
 
 def _both(one, other):
@@ -135,8 +156,8 @@ def _both(one, other):
     return {layer: max(one.get(layer, 0.0), other.get(layer, 0.0)) for layer in one | other}
 
 
-def _lags(record, layers):
-    return _both(_large(record, "lag", layers), _large(record, "mean_lag", layers))
+def _lags(record, layers, selected=_large):
+    return _both(selected(record, "lag", layers), selected(record, "mean_lag", layers))
 
 
 def _modes(record, layers):
@@ -145,10 +166,12 @@ def _modes(record, layers):
 
 def _as_far_as(record, layers):
     """How well a layer's moments agree."""
-    certain = {layer for quantity in _WORDS for layer in _certain(record, quantity, layers)}
+    certain = {layer for quantity in (*_WORDS, "ratio") for layer in _certain(record, quantity, layers)}
     if not certain:
         return "as far as these data can tell"
     scatter = max(_scatter(record, layer, layers) for layer in certain)
+    if scatter < SMALL:
+        return f"or differ by less than {SMALL:g} standard deviations"
     return f"or differ by less than batches do in training, which is {scatter:.2g} standard deviations"
 
 
@@ -215,7 +238,9 @@ def _dropout_shifts(records, layer, layers, warming):
                 f"{layers[layer].dropout} in front of it explains {math.exp(-own):.3g} by the closed form, and the rest is passed on by layers further in front"
             )
     if layer not in _large(last, "mode", layers):
-        also = f" It is less than batches differ by in training, {_scatter(last, layer, layers):.2g} standard deviations.{also}"
+        also = (
+            f" It is small: less than {SMALL:g} standard deviations, or than the {_scatter(last, layer, layers):.2g} that batches differ by in training.{also}"
+        )
     return Conclusion(
         _finding(records, layer, "mode", layers, lambda record: layer in _behind_dropout(record, layers)),
         f"{why}: Dropout makes inputs vary in training only, and the moving variance learns that.{also}",
@@ -225,16 +250,17 @@ def _dropout_shifts(records, layer, layers, warming):
 
 def _warms_up(records, layer, layers):
     last, (momentum, updates, *_) = records[-1], layers[layer]
-    others = sum(_warms(last, each) for each in _lags(last, layers)) - 1
+    others = sum(_warms(last, each) for each in _lags(last, layers) if each != layer)
     more = f", and those of {several(others, 'more layer')}" if others else ""
     quantity = _quantity_of_lag(last, layer)
     rest = _value(last, "mean_warm_up", layer) if quantity == "mean_lag" else _value(last, "warm_up", layer)
     whole, explained = abs(rest) / layers[layer].left, rest if quantity == "mean_lag" else 1 / (1 + rest)
-    needed = math.ceil(math.log(LEFT / abs(rest)) / math.log(momentum)) if abs(rest) > LEFT and momentum else 1
+    updates_needed = math.log(LEFT / abs(rest)) / math.log(momentum) if abs(rest) > LEFT and momentum else 1
+    needed = math.ceil(updates_needed / layers[layer].calls_a_step)
     fitting = math.floor(1000 * (LEFT / whole) ** (1 / updates)) / 1000 if updates else 0.0
     faster = f", or let them follow faster: keras_bn.BatchNormalization(momentum={fitting:g})" if 0 < fitting < momentum else ""
     return Conclusion(
-        _finding(records, layer, quantity, layers, lambda record: layer in _lags(record, layers) and _warms(record, layer)),
+        _finding(records, layer, quantity, layers, lambda record: layer in _lags(record, layers, _certain) and _warms(record, layer)),
         f"Its moving statistics are warming up{more}: with momentum {momentum:g}, after {several(updates, 'update')}, {100 * layers[layer].left:.3g} % of them "
         f"is what the training began with, which alone would make that {explained:.3g}. It is no shift that lasts.",
         f"Train {several(needed, 'step')} more, until it makes {100 * LEFT:g} % of {_UNITS[quantity]}{faster}.",
@@ -244,8 +270,14 @@ def _warms_up(records, layer, layers):
 def _lag_lasts(records, layer, layers):
     momentum = layers[layer].momentum
     finding = _finding(
-        records, layer, _quantity_of_lag(records[-1], layer), layers, lambda record: layer in _lags(record, layers) and not _warms(record, layer)
+        records, layer, _quantity_of_lag(records[-1], layer), layers, lambda record: layer in _lags(record, layers, _certain) and not _warms(record, layer)
     )
+    if momentum != 1 and not layers[layer].moved:
+        return Conclusion(
+            finding,
+            "Its moving statistics have not changed since the training began, though the layer is trainable: no step calls it in training mode.",
+            "Call the net with training=True in the training step; or, if it is not to be trained, give the one that is as `net`.",
+        )
     if momentum == 1:
         return Conclusion(
             finding,
@@ -262,4 +294,6 @@ def _lag_lasts(records, layer, layers):
 
 def _faster(momentum):
     """Code for a layer that follows four times faster, if it can."""
-    return "" if not momentum or momentum == 1 else f": keras_bn.BatchNormalization(momentum={1 - min(1, 4 * (1 - momentum)):.4g})"
+    if momentum is None:
+        return ": layer.reset_statistics(), after which they average anew"
+    return "" if momentum in (0, 1) else f": keras_bn.BatchNormalization(momentum={1 - min(1, 4 * (1 - momentum)):.4g})"

@@ -473,6 +473,17 @@ def by_hand_once(model, callback):
         model.train_on_batch(trainings.X[:8], trainings.Y[:8])
 
 
+@pytest.mark.parametrize("data", ["logs/run", tf.data.Dataset.from_tensors(trainings.X), iter([trainings.X])], ids=["folder", "dataset", "iterator"])
+def test_what_is_no_batch_is_refused_at_once(data):
+    with pytest.raises(ValueError, match=r"^`data` of ActivationStatistics is .*; expected one batch, x, .*: give next\(iter\(dataset\)\), or arrays\.$"):
+        callbacks.ActivationStatistics(data)
+
+
+def test_no_example_is_no_batch():
+    with pytest.raises(ValueError, match="`data` holds no batch"):
+        fit(compiled(trainings.network()), callbacks.VarianceShift(trainings.X[:0]))
+
+
 def test_a_summary_says_why_there_is_none(monkeypatch):
     begins = "LossLandscape has measured nothing.\nThere is nothing to conclude: "
     landscape = callbacks.LossLandscape(every=lambda step: False)

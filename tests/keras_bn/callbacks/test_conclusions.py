@@ -71,7 +71,7 @@ def test_layers_that_hardly_move_are_named_and_do_not_count():
     assert "03_c shifts most, and has since step 0: by 2 of its gradient, cosine 0.1." in result.finding
     assert "Shifts below rounding, where cosines of 1 say nothing: 1 layer (02_b). Weights that hardly move: 1 layer (01_a)." in result.meaning
     assert "more than the gradient itself" in result.meaning
-    assert result.remedy.endswith("model.optimizer.learning_rate = 0.05.")
+    assert result.remedy.endswith("model.optimizer.learning_rate = 0.01.")
     nothing = covariate_shift.conclusion(records("internal_covariate_shift", one | {"relative/03_c": 1e-7}), 0.1)
     assert "no layer's gradient changes by more than rounding" in nothing.finding
 
@@ -79,6 +79,9 @@ def test_layers_that_hardly_move_are_named_and_do_not_count():
 def test_a_landscape_says_whether_steps_are_too_long():
     short = {"loss": 1.0, "loss_min": 0.5, "loss_max": 0.9, "effective_smoothness": 4.0, "gradient_change_max": 2.0, "gradient_norm": 1.0}
     assert "nothing is amiss" in loss_landscape.conclusion(records("loss_landscape", short), 1.0).meaning
+    assert "measurement cannot tell: 6 could" in loss_landscape.conclusion(records("loss_landscape", short), 1.0).meaning
+    assert "cannot tell" not in loss_landscape.conclusion(records("loss_landscape", *(short | {"loss": 1.0 / n} for n in range(1, 7))), 1.0).meaning
+    assert "steps add up to 10 times the learning rate" in loss_landscape.conclusion(records("loss_landscape", short), None, 10.0).remedy
     long = loss_landscape.conclusion(records("loss_landscape", short, short | {"loss_max": 3.0}, short | {"loss_max": 2.0}), 1.0)
     assert "some steps raise the loss, as since step 1" in long.finding
     assert long.remedy.endswith("model.optimizer.learning_rate = 0.25.")
@@ -90,6 +93,11 @@ def test_activations_say_what_a_batch_can_tell():
     dead = activations.conclusion(records("activation_statistics", record), 60)
     assert "behind 01_a 25 % of the channels are dead" in dead.finding
     assert "fewer than 5 % of the data" in dead.meaning
+    assert dead.remedy.startswith("They were so at the first measurement: look at beta")
+    later = activations.conclusion(records("activation_statistics", record | {"dead/01_a": 0.0}, record), 60)
+    assert "lower the learning rate" in later.remedy
+    few = activations.conclusion(records("activation_statistics", {"saturated/01_a": 0.05}), 60)
+    assert "nothing is amiss" in few.finding  # 2.2 % and three standard errors of 60 examples: 7.9 %.
     saturated = activations.conclusion(records("activation_statistics", {"saturated/01_a": 0.5}), 60)
     assert "50 % of the activations are saturated" in saturated.finding
     bare = activations.conclusion(records("activation_statistics", {"input_stddev/01_a": 2.0}), 60)
@@ -119,6 +127,19 @@ def test_what_is_not_finite_is_not_praised(conclude):
 def test_a_net_that_learns_is_said_to_learn(losses):
     history = records("loss_landscape", *({"loss": loss} for loss in losses))
     assert not_learned("LossLandscape", history, "loss_landscape/loss") is None
+
+
+def test_what_is_divided_by_nothing_at_a_finite_loss_is_said():
+    record = {"step": 3, "internal_covariate_shift/relative/02_b": None, "internal_covariate_shift/loss": 2.3}
+    result = covariate_shift.conclusion([record], None)
+    assert "The loss is finite, 2.3: what is divided by is 0 there" in result.meaning
+    assert "ActivationStatistics" in result.remedy
+
+
+def test_momentum_goes_further_than_the_learning_rate_says():
+    model, landscape = compiled(net(1), keras.optimizers.SGD(0.01, momentum=0.9)), callbacks.LossLandscape(every=10)
+    fitted(model, [landscape], 3)
+    assert "By momentum steps add up to 10 times the learning rate" in landscape.summary()
 
 
 def test_losses_without_a_trend_are_said_to_be_that(rng):
