@@ -48,9 +48,16 @@ CHAIN, FUNCTIONAL_CALLS, TEST_CHAIN = (
     *(f"keras_bn/inspection/{name}.py" for name in ("chain", "functional_calls")),
     "tests/keras_bn/inspection/test_chain.py",
 )
-QUANTITIES, CONCLUSION, OF_VARIANCES, OF_SHIFTS, OF_ACTIVATIONS = (
+QUANTITIES, CONCLUSION, OF_VARIANCES, OF_SHIFTS, OF_ACTIVATIONS, OF_LANDSCAPES = (
     f"keras_bn/measures/{name}.py"
-    for name in ("quantities", "conclusions/conclusion", "conclusions/variance_shift", "conclusions/covariate_shift", "conclusions/activations")
+    for name in (
+        "quantities",
+        "conclusions/conclusion",
+        "conclusions/variance_shift",
+        "conclusions/covariate_shift",
+        "conclusions/activations",
+        "conclusions/loss_landscape",
+    )
 )
 TEST_CONCLUSIONS, TEST_OF_VARIANCES, TEST_COMPILED = (
     f"tests/keras_bn/callbacks/test_{name}.py" for name in ("conclusions", "variance_conclusions", "compiled_programs")
@@ -1147,7 +1154,7 @@ MUTANTS = {
     ),
     "any rest of the beginning is why": (
         OF_VARIANCES,
-        "explained * excess > 0 and abs(explained) >= abs(excess) / 2",
+        "explained * off > 0 and abs(explained) >= abs(off) / 2",
         "explained != 0",
         [f"{TEST_OF_VARIANCES}::test_a_lag_has_its_cause"],
     ),
@@ -1330,6 +1337,30 @@ MUTANTS = {
         " + CERTAIN * math.sqrt(NORMAL * (1 - NORMAL) / examples)",
         "",
         [f"{TEST_CONCLUSIONS}::test_activations_say_what_a_batch_can_tell"],
+    ),
+    "warming up is all": (
+        OF_VARIANCES,
+        "    if others_off > max(",
+        "    if False and others_off > max(",
+        [f"{TEST_OF_VARIANCES}::test_warming_up_is_not_all_where_inputs_have_moved_on"],
+    ),
+    "more is left than there is": (
+        OF_VARIANCES,
+        "min(abs(off), abs(most))",
+        "abs(most)",
+        [f"{TEST_OF_VARIANCES}::test_no_more_is_left_than_there_is"],
+    ),
+    "the last measured step decides": (
+        OF_LANDSCAPES,
+        "if 2 * rising >= len(records) or _rises(last):",
+        "if _rises(last):",
+        [f"{TEST_CONCLUSIONS}::test_a_landscape_says_whether_steps_are_too_long"],
+    ),
+    "a grid's limit taken for a smoothness": (
+        OF_LANDSCAPES,
+        "is_limit = smoothness > NEAR",
+        "is_limit = False and smoothness > NEAR",
+        [f"{TEST_CONCLUSIONS}::test_a_landscape_says_whether_steps_are_too_long"],
     ),
 }
 

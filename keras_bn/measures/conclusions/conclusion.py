@@ -9,6 +9,7 @@ import numpy as np
 CERTAIN = 3.0  # Standard errors: what differs by fewer may be chance.
 ROUNDING = 100 * float(np.finfo("float32").eps)  # Relative: a smaller difference of sums of many terms, in float32, may be rounding.
 _MEDIAN = 0.6745  # Of the absolute values of standard normal numbers.
+FALLEN = 10  # Times lower a loss has fallen, whatever it scatters by.
 LEAST_LOSSES = 6  # From which on the scatter of losses is known well enough to say whether they have fallen.
 
 
@@ -64,7 +65,7 @@ def not_finite(measure: str, record: dict, tags: Iterable[str], loss: float | No
         return Conclusion(
             finding,
             f"The loss is finite, {loss:.4g}: what is divided by is 0 there, such as a gradient that dead units let nothing through to.",
-            "Look for dead units by keras_bn.callbacks.ActivationStatistics((x, y)).",
+            "Look for units that are 0 for all data, as of a ReLU; keras_bn.callbacks.ActivationStatistics((x, y)) shows those behind batch normalisation.",
         )
     return Conclusion(
         finding,
@@ -87,7 +88,7 @@ def not_learned(measure: str, records: Sequence[dict], tag: str) -> Conclusion |
     first, last = losses[:third].mean(), losses[-third:].mean()
     scatter = np.median(abs(np.diff(losses))) / (_MEDIAN * math.sqrt(2))
     error = scatter * math.sqrt(2 / third)
-    if first - last > max(CERTAIN * error, ROUNDING * abs(first)):
+    if first - last > max(CERTAIN * error, ROUNDING * abs(first)) or 0 < FALLEN * last < first:
         return None
     return Conclusion(
         f"{measure}: the loss of the measured steps has not fallen by more than its scatter: {first:.4g} in their first third, {last:.4g} in "

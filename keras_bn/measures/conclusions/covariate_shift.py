@@ -36,7 +36,8 @@ def conclusion(records: Sequence[dict], learning_rate: float | None) -> Conclusi
         return Conclusion(
             f"InternalCovariateShift, step {last['step']}: no layer's gradient changes by more than rounding.",
             f"Nothing is before the first layer, and what else is measured is not reached by updates.{marked}",
-            "If `layers` leaves some out, measure all; if all are measured, nothing that trains is in front of another layer, or the net does not learn.",
+            "If `layers` leaves some out, measure all; else nothing that trains is in front of another layer, the learning rate is about 0 by now, or the net "
+            "does not learn.",
         )
     layer = largest(shifts)
     size, cosine = shifts[layer], last.get(f"internal_covariate_shift/cosine/{layer}")

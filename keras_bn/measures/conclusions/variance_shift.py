@@ -88,13 +88,20 @@ def _lags_or_modes(records, layers, lags, modes, dropouts):
     elif mode is not None and 2 * max(lags.values()) < modes[mode] and not any(_warms(last, layer) for layer in lags):
         lags = {}
     if not lags:
-        return _modes_of_unknown_cause(records, mode, layers, dropouts)
+        first = next(iter(layers))  # Its mode is no other layer's, and is passed on.
+        return _modes_of_unknown_cause(records, first if first in modes else mode, layers, dropouts)
     return (_warms_up if _warms(last, largest(lags)) else _lag_lasts)(records, largest(lags), layers)
 
 
 def _modes_of_unknown_cause(records, layer, layers, dropouts):
     quantity = "mode" if layer in _large(records[-1], "mode", layers) else "mean_shift"
     finding = _finding(records, layer, quantity, layers, lambda record: layer in _modes(record, layers))
+    if not dropouts and layer == next(iter(layers)) and layers[layer].dropout is None:
+        return Conclusion(
+            finding,
+            "No batch normalisation and no Dropout is in front of it: the model computes something else there in training than in inference, such as noise.",
+            "Look at the layers in front of it that act in training only, such as keras.layers.GaussianNoise or RandomRotation, and weaken them.",
+        )
     if not dropouts:
         return Conclusion(
             finding,
@@ -177,11 +184,16 @@ def _as_far_as(record, layers):
 
 def _warms(record, layer):
     """Whether what the moving statistics began with explains half of what they are off by, at least."""
+    off, explained = _off_by_lag(record, layer)
+    return explained * off > 0 and abs(explained) >= abs(off) / 2
+
+
+def _off_by_lag(record, layer):
+    """(by what the moving mean, or the moving variance relative to that in training, is off, by what it is at most as it began otherwise)."""
     if _quantity_of_lag(record, layer) == "mean_lag":
-        return _value(record, "mean_warm_up", layer, 0.0) >= _value(record, "mean_lag", layer) / 2
-    lag, explained = _value(record, "lag", layer), _value(record, "warm_up", layer, 0.0)
-    excess = 1 / lag - 1 if lag > 0 else math.inf
-    return explained * excess > 0 and abs(explained) >= abs(excess) / 2
+        return _value(record, "mean_lag", layer), _value(record, "mean_warm_up", layer, 0.0)
+    lag = _value(record, "lag", layer)
+    return 1 / lag - 1 if lag > 0 else math.inf, _value(record, "warm_up", layer, 0.0)
 
 
 def _quantity_of_lag(record, layer):
@@ -253,7 +265,14 @@ def _warms_up(records, layer, layers):
     others = sum(_warms(last, each) for each in _lags(last, layers) if each != layer)
     more = f", and those of {several(others, 'more layer')}" if others else ""
     quantity = _quantity_of_lag(last, layer)
-    rest = _value(last, "mean_warm_up", layer) if quantity == "mean_lag" else _value(last, "warm_up", layer)
+    off, most = _off_by_lag(last, layer)
+    rest = math.copysign(min(abs(off), abs(most)), most)  # Less is left, where a step calls the layer several times.
+    others_off = abs(off - rest) / (1 if quantity == "mean_lag" else 2)
+    lasts = "It is no shift that lasts."
+    if others_off > max(SMALL, _scatter(last, layer, layers), CERTAIN * _error(last, quantity, layer, layers)):
+        lasts = (
+            f"Without it {others_off:.2g} standard deviations are left, by which its inputs have moved on: centre what goes into the net, or learn more slowly."
+        )
     whole, explained = abs(rest) / layers[layer].left, rest if quantity == "mean_lag" else 1 / (1 + rest)
     updates_needed = math.log(LEFT / abs(rest)) / math.log(momentum) if abs(rest) > LEFT and momentum else 1
     needed = math.ceil(updates_needed / layers[layer].calls_a_step)
@@ -262,7 +281,7 @@ def _warms_up(records, layer, layers):
     return Conclusion(
         _finding(records, layer, quantity, layers, lambda record: layer in _lags(record, layers, _certain) and _warms(record, layer)),
         f"Its moving statistics are warming up{more}: with momentum {momentum:g}, after {several(updates, 'update')}, {100 * layers[layer].left:.3g} % of them "
-        f"is what the training began with, which alone would make that {explained:.3g}. It is no shift that lasts.",
+        f"at most is what the training began with, which alone would make that {explained:.3g}. {lasts}",
         f"Train {several(needed, 'step')} more, until it makes {100 * LEFT:g} % of {_UNITS[quantity]}{faster}.",
     )
 
@@ -281,13 +300,14 @@ def _lag_lasts(records, layer, layers):
     if momentum == 1:
         return Conclusion(
             finding,
-            "Its moving statistics do not move, as the layer is frozen or its momentum is 1: these inputs are others than those that they were taken from.",
+            "Its moving statistics do not move, as the layer is frozen or its momentum is 1: these inputs are others than those that "
+            "they were taken from, or the layers in front have changed since.",
             "Let them move, and compile the model anew: layer.trainable = True; or leave it, if the layers behind learn to live with it.",
         )
     return Conclusion(
         finding,
         "Its moving statistics lag: the weights change faster than they follow, so that inference normalises by the net of some steps ago. Or these data are "
-        "not what it sees in training, which may be others, a mixture such as of real and generated ones, or batches of another size.",
+        "not what it sees in training, which may be others, a mixture such as of real and generated ones, or batches of another size or sorted by class.",
         f"If the data are those of the training, lower the learning rate towards the end, or let the statistics follow faster{_faster(momentum)}.",
     )
 

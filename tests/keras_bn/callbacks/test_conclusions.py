@@ -83,8 +83,13 @@ def test_a_landscape_says_whether_steps_are_too_long():
     assert "cannot tell" not in loss_landscape.conclusion(records("loss_landscape", *(short | {"loss": 1.0 / n} for n in range(1, 7))), 1.0).meaning
     assert "steps add up to 10 times the learning rate" in loss_landscape.conclusion(records("loss_landscape", short), None, 10.0).remedy
     long = loss_landscape.conclusion(records("loss_landscape", short, short | {"loss_max": 3.0}, short | {"loss_max": 2.0}), 1.0)
-    assert "some steps raise the loss, as since step 1" in long.finding
+    assert "some steps raise the loss, at 2 of 3 measured steps." in long.finding
     assert long.remedy.endswith("model.optimizer.learning_rate = 0.25.")
+    assert "some steps raise the loss" in loss_landscape.conclusion(records("loss_landscape", short | {"loss_max": 3.0}, short), 1.0).finding
+    rarely = loss_landscape.conclusion(records("loss_landscape", short | {"loss_max": 3.0}, short, short), 1.0)
+    assert "nothing is amiss" in rarely.meaning
+    blind = loss_landscape.conclusion(records("loss_landscape", short | {"loss_max": 3.0, "grid_limit": 4.2}), 1.0)
+    assert blind.remedy == "These steps are too long to tell the smoothness: take a tenth, and measure again: model.optimizer.learning_rate = 0.1."
     assert "says nothing" in loss_landscape.conclusion(records("loss_landscape", short | {"effective_smoothness": None}), 1.0).meaning
 
 
@@ -121,6 +126,7 @@ def test_what_is_not_finite_is_not_praised(conclude):
     [
         (2.3, 1.5, 1.0, 0.8, 0.7, 0.65),
         (2.3, 0.1, 0.11, 0.09, 0.1, 0.11, 0.1),  # At once.
+        (1.86, 1.8, 1.2, 0.1, 0.01, 0.003),  # All the time, and far.
         (2.71, 2.7, 2.66, 2.65, 2.6, 2.5, 2.2, 1.7, 0.9),  # Late, as records are rarer there.
     ],
 )
