@@ -1328,8 +1328,8 @@ MUTANTS = {
     ),
     "the dear ones make all rare": (
         SCHEDULE,
-        "if FEWEST * each <= part]",
-        "if True]",
+        "max(budget - FEWEST * sum(dear), SLACK * budget)",
+        "(budget - FEWEST * sum(dear))",
         [f"{TEST_SCHEDULE}::test_the_size_of_the_training_s_batches_counts_for_what_a_measurement_costs"],
     ),
     "two per cent of few examples are many": (

@@ -9,6 +9,7 @@ SPARSE = 512
 SHORT, LONG = 100, 1000  # In a training of fewer steps than SHORT each of those is due, whatever it costs; one of fewer than LONG may take what LONG may.
 BUDGET = 0.08  # What measurements may take, as a share of the training.
 FEWEST = 2
+SLACK = 0.25  # Of the budget, for the others, where those that cost most take it all: a tenth of the training in all.
 
 
 def refuse(every: int | str | Callable | None) -> None:
@@ -60,7 +61,9 @@ class Schedule:
 
 
 def _affordable(budget, cost, *others):
-    """How many measurements. As many for all, but FEWEST for those of which that is more than their part already, so that the others do not pay for them."""
+    """How many measurements: FEWEST of those of which that is more than their part of the budget; of the others as many as what is left allows, or SLACK."""
     part = budget / (1 + len(others))
-    cheap = [each for each in (cost, *others) if FEWEST * each <= part]
-    return int(len(cheap) * part / sum(cheap)) if FEWEST * cost <= part else FEWEST
+    if FEWEST * cost > part:
+        return FEWEST
+    dear, cheap = ([each for each in (cost, *others) if (FEWEST * each > part) == is_dear] for is_dear in (True, False))
+    return max(FEWEST, int(max(budget - FEWEST * sum(dear), SLACK * budget) / sum(cheap)))
