@@ -1362,6 +1362,12 @@ MUTANTS = {
         "is_limit = False and smoothness > NEAR",
         [f"{TEST_CONCLUSIONS}::test_a_landscape_says_whether_steps_are_too_long"],
     ),
+    "branches are in front of each other": (
+        NORMALIZATION,
+        "            reaching[operation.name] |= reaching[tensor.op.name]",
+        "            reaching[operation.name] |= max(reaching.values())",
+        [f"{TEST_OF_VARIANCES}::test_a_branch_is_not_in_front_of_the_other"],
+    ),
 }
 
 

@@ -83,17 +83,22 @@ class ActivationStatistics(UpdateInstrument):
 
     def _prepare(self):
         with instrument.refusing(self, "data", f"a batch for {self.net.name}, such as `fit` takes"):
-            batch = evaluation.batch_of(self.data)
+            batch = self._batch()
             snapshot = prepared(Objective, self.net, self.loss).snapshot(batch)
             self._prepared_measure()(snapshot, batch, self._has_gradients(batch), self._scale())
 
     def _measure(self, update: Update):
-        measure, batch = self._prepared_measure(), evaluation.batch_of(self.data)
+        measure, batch = self._prepared_measure(), self._batch()
         before = measure(update.before, batch, self._has_gradients(batch), self._scale())
         after = measure.inputs_after(update.before._replace(weights=update.after), batch)
         rows = [(now.layer, now.scalars | activations.changes(now.inputs, *later)) for now, later in zip(before, after)]
         histograms = {f"inputs/{now.layer}": now.inputs.sample for now in before}
         return self._by_layer(rows, measure.layer_names)._replace(histograms=histograms)
+
+    def _batch(self):
+        """Of a net with several inputs a list is these, as in `fit`; else what Keras takes a list for."""
+        has_several = len(getattr(self.net, "inputs", None) or ()) > 1
+        return evaluation.batch_of((self.data,) if has_several and isinstance(self.data, list) else self.data)
 
     def _prepared_measure(self):
         return prepared(activations.Measure, self.net, self.loss, any(row.name.startswith("output_") for row in self.quantities))
@@ -102,4 +107,4 @@ class ActivationStatistics(UpdateInstrument):
         return batch.y is not None or self.loss is not None
 
     def _conclusion(self, records):
-        return conclusion(records, tf.nest.flatten(evaluation.batch_of(self.data).x)[0].shape[0])
+        return conclusion(records, tf.nest.flatten(self._batch().x)[0].shape[0])

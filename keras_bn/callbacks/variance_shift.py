@@ -192,6 +192,7 @@ class VarianceShift(instrument.Instrument):
             momentum=layer.momentum if layer.trainable else 1.0,
             updates=max(0, self._clock.calls - self._calls_before),  # Less than 0 where an optimizer was loaded.
             calls_a_step=self._clock.calls_a_step,
+            in_front=measure.in_front.get(name),
             errors=errors(measure.batches, layer.momentum),
             dropout=measure.dropouts.get(name),
             moved=not _are_equal({name: self._statistics[name]}, {name: self._moving_statistics()[name]}),

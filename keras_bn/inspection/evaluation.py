@@ -53,8 +53,8 @@ def tensors(structure):
 
 
 def batch_of(data) -> Batch:
-    """x, (x, y) or (x, y, sample_weight), as tensors. A list is the inputs of a model with several, as in `fit`."""
-    return Batch(*tensors((data,) if isinstance(data, list) else keras.utils.unpack_x_y_sample_weight(data)))
+    """x, (x, y) or (x, y, sample_weight), as tensors."""
+    return Batch(*tensors(keras.utils.unpack_x_y_sample_weight(data)))
 
 
 def outputs(model: keras.Model, snapshot: Snapshot, x, training: bool):

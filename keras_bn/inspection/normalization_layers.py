@@ -122,6 +122,24 @@ def watched(model: keras.Model, watch: Callable = lambda inputs: None):
         yield calls
 
 
+def in_front(calls: list[Call]) -> dict[keras.Layer, set[keras.Layer]]:
+    """For each layer of these calls the others whose outputs its inputs depend on; of calls in a graph, within which it must be called."""
+    layers = list(dict.fromkeys(call.layer for call in calls))
+    bits = {layer: 1 << index for index, layer in enumerate(layers)}
+    made = {}  # Operation -> bit of the layer whose outputs it makes.
+    for call in calls:
+        made[call.outputs.op.name] = bits[call.layer]
+    reaching = {}  # Operation -> bits of all layers that it depends on; operations stand behind those that they use.
+    for operation in tf.compat.v1.get_default_graph().get_operations():
+        reaching[operation.name] = made.get(operation.name, 0)
+        for tensor in operation.inputs:
+            reaching[operation.name] |= reaching[tensor.op.name]
+    before = dict.fromkeys(layers, 0)
+    for call in calls:
+        before[call.layer] |= reaching[call.inputs.op.name]
+    return {layer: {other for other in layers if other is not layer and before[layer] & bits[other]} for layer in layers}
+
+
 class _Spread(NamedTuple):
     """noise, spread: as of `Call`."""
 

@@ -142,10 +142,11 @@ class Measure:
     Attributes:
         layer_names: dict, a result's `layer` to the layer's own name.
         batches: how many the last call received.
+        in_front: dict, a result's `layer` to those of all layers that are in front of it; empty where functions run eagerly.
     """
 
     def __init__(self, model: keras.Model):
-        self._model, self.batches = weakref.ref(model), 0
+        self._model, self.batches, self.in_front = weakref.ref(model), 0, {}
         self._names = {name: weakref.ref(layer) for layer, name in normalization_layers.names(model).items()}
         self.layer_names = {name: layer().name for name, layer in self._names.items()}
         self._called, self._noise = [], {}  # Filled when traced: names of the layers that a call of the model uses, and of some `Call.noise`, weakly.
@@ -196,6 +197,7 @@ class Measure:
             evaluation.outputs(model, snapshot, x, training=False)
         of_layer = {name: [call for call in calls if call.layer is layer()] for name, layer in self._names.items()}
         self._called = [name for name, calls in of_layer.items() if calls]
+        self.in_front = {} if tf.executing_eagerly() else self._by_name(normalization_layers.in_front(calls))
         last_calls = {name: of_layer[name][-1] for name in self._called}
         self._noise = {name: weakref.ref(call.noise) for name, call in last_calls.items() if call.noise is not None}
         results = []
@@ -205,6 +207,10 @@ class Measure:
             spread = None if last.spread is None else self._moments(last.spread, last.axis, last.mask).mean
             results.append((_pooled([self._moments(call.inputs, call.axis, call.mask) for call in of_layer[name]]), spread, _pooled(in_training)))
         return results
+
+    def _by_name(self, in_front):
+        names = {layer(): name for name, layer in self._names.items()}
+        return {names[layer]: {names[other] for other in others} for layer, others in in_front.items()}
 
     def _shift(self, name, parts):
         layer = self._names[name]()

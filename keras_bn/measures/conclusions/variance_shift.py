@@ -1,7 +1,7 @@
 """What `variance_shift` says of a training."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import NamedTuple
 
 from keras_bn.measures.conclusions.conclusion import CERTAIN, Conclusion, by_layer, largest, named, not_finite, several, since
@@ -27,6 +27,7 @@ class Normalization(NamedTuple):
     dropout: the name of the Dropout in front of it, or None.
     moved: whether its moving statistics have changed since the training began.
     calls_a_step: how many updates of them make a step, as gradient accumulation has it.
+    in_front: the layers that its inputs depend on; None: all with a lower number.
     """
 
     momentum: float | None
@@ -35,6 +36,7 @@ class Normalization(NamedTuple):
     dropout: str | None = None
     moved: bool = True
     calls_a_step: int = 1
+    in_front: Set[str] | None = None
 
     @property
     def left(self) -> float:
@@ -88,15 +90,15 @@ def _lags_or_modes(records, layers, lags, modes, dropouts):
     elif mode is not None and 2 * max(lags.values()) < modes[mode] and not any(_warms(last, layer) for layer in lags):
         lags = {}
     if not lags:
-        first = next(iter(layers))  # Its mode is no other layer's, and is passed on.
-        return _modes_of_unknown_cause(records, first if first in modes else mode, layers, dropouts)
+        first = next((layer for layer in _up_to(mode, layers) if layer in modes and _up_to(layer, layers) == [layer]), mode)
+        return _modes_of_unknown_cause(records, first, layers, dropouts)  # The first one's mode is no other layer's, and is passed on.
     return (_warms_up if _warms(last, largest(lags)) else _lag_lasts)(records, largest(lags), layers)
 
 
 def _modes_of_unknown_cause(records, layer, layers, dropouts):
     quantity = "mode" if layer in _large(records[-1], "mode", layers) else "mean_shift"
     finding = _finding(records, layer, quantity, layers, lambda record: layer in _modes(record, layers))
-    if not dropouts and layer == next(iter(layers)) and layers[layer].dropout is None:
+    if not dropouts and _up_to(layer, layers) == [layer] and layers[layer].dropout is None:
         return Conclusion(
             finding,
             "No batch normalisation and no Dropout is in front of it: the model computes something else there in training than in inference, such as noise.",
@@ -143,8 +145,9 @@ def _scatter(record, layer, layers):
 
 
 def _up_to(layer, layers):
-    names = list(layers)
-    return names[: names.index(layer) + 1]
+    """The layers in front of it, and itself."""
+    names, in_front = list(layers), layers[layer].in_front
+    return [*(name for name in names[: names.index(layer)] if in_front is None or name in in_front), layer]
 
 
 def _certain(record, quantity, layers):

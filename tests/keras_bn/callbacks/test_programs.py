@@ -261,3 +261,16 @@ def test_who_waits_for_what_is_prepared_is_told(capsys, monkeypatch):
     model.fit(trainings.X[:16], trainings.Y[:16], batch_size=8, verbose=0, callbacks=[instrument])
     assert len(instrument.history) == 2
     assert "LossLandscape prepares its measurements of net, which happens once." in capsys.readouterr().out
+
+
+def test_a_list_is_the_inputs_of_a_net_that_has_several():
+    one, other = (keras.Input((5,), name=name) for name in ("one", "other"))
+    outputs = keras.layers.Dense(3)(keras.layers.ReLU()(keras_bn.BatchNormalization()(keras.layers.Concatenate()([one, other]))))
+    several, single = compiled(keras.Model([one, other], outputs)), compiled(trainings.network())
+    x = trainings.X
+    statistics = [callbacks.ActivationStatistics(data, every=5, strict=True) for data in ([x, x], ([x, x], trainings.Y))]
+    several.fit([x, x], trainings.Y, batch_size=8, verbose=0, callbacks=statistics)
+    assert [any("gradient_ratio" in tag or "dead" in tag for tag in instrument.history[0]) for instrument in statistics] == [True, True]
+    with_targets = callbacks.ActivationStatistics([x, trainings.Y], every=5, strict=True)
+    single.fit(x, trainings.Y, batch_size=8, verbose=0, callbacks=[with_targets])
+    assert any("gradient_ratio" in tag for tag in with_targets.history[0])

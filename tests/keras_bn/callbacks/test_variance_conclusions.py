@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from known_trainings import BATCH, X, Y, compiled, fitted, net
 
 import keras_bn
@@ -268,7 +269,7 @@ def test_a_loop_around_callbacks_leaves_nothing_on_the_model():
     around.on_epoch_begin(0)
     for step in range(40):
         around.on_train_batch_begin(step)
-        model.train_on_batch(X[:BATCH], Y[:BATCH])
+        model.train_step((tf.constant(X[:BATCH]), tf.constant(Y[:BATCH])))
         around.on_train_batch_end(step)
         assert model.train_function is own
     around.on_train_end()
@@ -444,3 +445,19 @@ def test_dropout_that_no_closed_form_explains_is_told_of():
     assert "in inference its inputs have" in finding
     assert meaning.startswith("The model has Dropout, 1 layer (far), but none that explains it by the closed form was found in front of it")
     assert "put it behind the last batch normalisation" in remedy
+
+
+def test_a_branch_is_not_in_front_of_the_other():
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((64,))
+    dropped = keras_bn.BatchNormalization(momentum=0.9)(keras.layers.Dropout(0.4)(inputs))
+    noisy = keras_bn.BatchNormalization(momentum=0.9)(keras.layers.GaussianNoise(1.0)(inputs))
+    both = keras.layers.Dense(16)(keras.layers.Concatenate()([dropped, noisy]))
+    finding, meaning, _, record = summary_of(keras.Model(inputs, keras.layers.Dense(10)(both)), keras.optimizers.SGD(0.01), epochs=4)
+    assert record["mode/02_batch_normalization"] < record["mode/01_batch_normalization"] < 0.9
+    assert '01_batch_normalization ("' in finding
+    assert meaning.startswith("dropout in front of it is why")
+    model = keras.Model(inputs, keras.layers.Dense(10)(keras_bn.BatchNormalization()(both)))
+    fitted(compiled(model, "sgd"), [shift := callbacks.VarianceShift(X, every=29)])
+    first, second, third = shift._layers
+    assert {name: layer.in_front for name, layer in shift._layers.items()} == {first: set(), second: set(), third: {first, second}}
