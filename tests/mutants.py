@@ -1280,8 +1280,8 @@ MUTANTS = {
     ),
     "statistics that never move lag": (
         AFTER_STEPS,
-        "moved=not _are_equal(",
-        "moved=True or not _are_equal(",
+        "moved=not (np.array_equal(",
+        "moved=True or not (np.array_equal(",
         [f"{TEST_OF_VARIANCES}::test_statistics_that_never_move_are_told_from_those_that_lag"],
     ),
     "steps that are batches": (

@@ -181,21 +181,21 @@ class VarianceShift(instrument.Instrument):
         measure = prepared(Measure, self.net)
         shifts = measure(self._inputs())
         # Kept beside the numbers, since the net may be another one when conclusions are drawn.
-        self._layers = {shift.layer: self._normalization(shift.layer, measure) for shift in shifts}
+        self._layers = {shift.layer: self._normalization(shift, measure) for shift in shifts}
         self._dropouts = measure.noisy_layers
         rows = [(shift.layer, shift._asdict() | self._warm_up(shift)) for shift in shifts]
         return self._by_layer(rows, measure.layer_names)
 
-    def _normalization(self, name, measure):
-        layer = self._statistics[name][0]
+    def _normalization(self, shift, measure):
+        layer, mean, variance = self._statistics[shift.layer]
         return Normalization(
             momentum=layer.momentum if layer.trainable else 1.0,
             updates=max(0, self._clock.calls - self._calls_before),  # Less than 0 where an optimizer was loaded.
             calls_a_step=self._clock.calls_a_step,
-            in_front=measure.in_front.get(name),
+            in_front=measure.in_front.get(shift.layer),
             errors=errors(measure.batches, layer.momentum),
-            dropout=measure.dropouts.get(name),
-            moved=not _are_equal({name: self._statistics[name]}, {name: self._moving_statistics()[name]}),
+            dropout=measure.dropouts.get(shift.layer),
+            moved=not (np.array_equal(mean, shift.moving_mean) and np.array_equal(variance, shift.moving_variance)),
         )
 
     def _warm_up(self, shift):

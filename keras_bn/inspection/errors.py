@@ -3,15 +3,16 @@
 import re
 
 _HEADS = (
-    *(
-        "Exception encountered when calling",
-        "in user code:",
-        "Graph execution error:",
-        "Detected at node",
-        "Arguments received by",
-        "Call arguments received by",
-    ),
-    *("File ", "<stack", "[[", "•"),
+    "Exception encountered when calling",
+    "in user code:",
+    "Graph execution error:",
+    "Detected at node",
+    "Arguments received by",
+    "Call arguments received by",
+    "File ",
+    "<stack",
+    "[[",
+    "•",
 )
 _NAME = re.compile(r"^(?:\w+\.)*\w*(?:Error|Exception): ")
 
