@@ -36,7 +36,7 @@ class InternalCovariateShift(UpdateInstrument):
         log_dir: TensorBoard's run to write into, or None: numbers are kept in `history` only. Instruments may share one, with Keras's own
             callback, too, which writes into sub-folders of it.
         every: a number of optimizer steps, "epoch" (the first update of each), or a function that takes a step and returns whether it is due; None: nine times
-            in the first 20 steps, fifteen times in the first 1,000, and then at every 512th; of those steps so many that all instruments take 8 % of a
+            in the first 20 steps, fifteen times in the first 1,000, and then at every 512th; of those steps so many that all instruments take 7 % of a
             training of 1,000 steps or more, about.
         layers: as of the measure; of those chosen, the trainable ones are measured.
         batch: "train", or (x, y) or (x, y, sample_weight): the same one at each measurement, so that numbers vary less and compare between runs.

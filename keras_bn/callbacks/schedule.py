@@ -7,7 +7,7 @@ EPOCH = "epoch"
 DENSE = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256)  # The first steps of the default schedule, which goes on by every SPARSE.
 SPARSE = 512
 SHORT, LONG = 100, 1000  # In a training of fewer steps than SHORT each of those is due, whatever it costs; one of fewer than LONG may take what LONG may.
-BUDGET = 0.08  # What measurements may take, as a share of the training.
+BUDGET = 0.07  # What measurements may take, as a share of the training.
 FEWEST = 2
 SLACK = 0.25  # Of the budget, for the others, where those that cost most take it all: a tenth of the training in all.
 
@@ -39,7 +39,7 @@ class Schedule:
         >>> [step for step in range(24) if short(step, epoch=False)]
         [0, 1, 2, 3, 4, 6, 8, 12, 16, 23]
         >>> [step for step in range(1000) if long(step, epoch=False)]
-        [0, 6, 32, 999]
+        [0, 16, 999]
     """
 
     def __init__(self, every: int | str | Callable | None, steps: range | None = None, costs: Sequence[float] = (1.0,)):

@@ -18,9 +18,9 @@ def due(steps, cost, known=True):
 @pytest.mark.parametrize("steps", [1000, 3000, 20_000, 200_000])
 def test_a_long_training_takes_at_most_a_tenth_longer(steps, cost):
     measured = due(steps, cost)
-    assert len(measured) * cost <= max(0.08 * steps, 2 * cost)
+    assert len(measured) * cost <= max(0.07 * steps, 2 * cost)
     assert (measured[0], measured[-1]) == (0, steps - 1)
-    assert len(measured) >= min(16, 0.08 * steps / cost - 1)
+    assert len(measured) >= min(16, 0.07 * steps / cost - 1)
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -63,7 +63,7 @@ def test_dear_data_are_read_rarely_in_a_long_training():
 
 
 def test_instruments_share_what_a_default_schedule_may_take():
-    """In 1,000 steps 80 are allowed: five measurements at a cost of 4 / 3 + 5 + 5 + 2 + 2 / 3."""
+    """In 1,000 steps 70 are allowed: four measurements at a cost of 4 / 3 + 5 + 5 + 2 + 1."""
     x, y = np.random.default_rng(0).normal(1, 2, (125, 2)).astype("float32"), np.ones((125, 1), "float32")
     model = keras.Sequential([keras.Input((2,)), keras_bn.BatchNormalization(), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
@@ -76,8 +76,8 @@ def test_instruments_share_what_a_default_schedule_may_take():
     ]
     model.fit(x, y, batch_size=1, epochs=8, verbose=0, callbacks=instruments)
     for instrument in instruments[:4]:
-        assert [record["step"] for record in instrument.history] == [0, 4, 16, 64, 999]
-    assert [record["step"] for record in instruments[4].history] == [1, 6, 16, 64, 1000]
+        assert [record["step"] for record in instrument.history] == [0, 6, 32, 999]
+    assert [record["step"] for record in instruments[4].history] == [1, 8, 32, 1000]
 
 
 def test_the_end_of_a_training_that_goes_on_is_known():
@@ -99,5 +99,5 @@ def test_the_size_of_the_training_s_batches_counts_for_what_a_measurement_costs(
     landscape, shift = callbacks.LossLandscape(strict=True), callbacks.VarianceShift(x, strict=True)
     model.fit(x, y, batch_size=2, epochs=2, verbose=0, callbacks=[landscape, shift])
     assert [record["step"] for record in shift.history] == [1, 400]
-    assert len(landscape.history) == 4
+    assert len(landscape.history) == 3
     assert landscape.history[-1]["step"] == 399
