@@ -4,7 +4,7 @@ from keras_bn import tensorflow_backend
 
 tensorflow_backend.require()
 
-from keras_bn import callbacks, functional, layers, measures, summaries  # noqa: E402
+from keras_bn import callbacks, functional, layers, measures, summaries, surgery  # noqa: E402
 from keras_bn.layers import BatchNormalization, LpBatchNormalization, NoisyBatchNormalization, UniformDropout  # noqa: E402
 from keras_bn.version import __version__  # noqa: E402
 
@@ -19,4 +19,5 @@ __all__ = [
     "layers",
     "measures",
     "summaries",
+    "surgery",
 ]

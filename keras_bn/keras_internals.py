@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 from keras.src.backend import get_keras_mask, set_keras_mask
 from keras.src.models.functional import Functional, operation_fn, unpack_singleton
+from keras.src.saving.serialization_lib import SafeModeScope
 from tensorflow.python.eager import forwardprop_util, record
 
 # An attribute of `tf.function` that keeps the graph optimiser from copying the function into its callers. The public experimental attributes have none for it.
@@ -106,3 +107,58 @@ def mask_of(value):
 def set_mask(value, mask) -> None:
     """Lets the tensor carry the mask."""
     set_keras_mask(value, mask)
+
+
+def input_layer_of(tensor) -> keras.Layer:
+    """The layer that a symbolic input of a functional model belongs to."""
+    # `model.layers` holds input layers, but does not say which is whose.
+    return tensor._keras_history.operation
+
+
+def structures_of(graph: Functional) -> tuple:
+    """(what a call takes, what a call returns), as structures of symbolic tensors."""
+    # Of a sequential model's graph nothing public says it.
+    return graph._inputs_struct, graph._outputs_struct
+
+
+def layers_held(holder: keras.Layer) -> list[keras.Layer]:
+    """The layers that a layer holds itself, not those within them."""
+    # `layers` exists for models only.
+    return list(holder._flatten_layers(include_self=False, recursive=False))
+
+
+def replace_layer(holder: keras.Layer, layer: keras.Layer, new: keras.Layer) -> None:
+    """Puts another layer in the place of one that is held: at its position, and wherever attributes refer to it."""
+    # Assigning the attribute alone would keep the old layer among those that are saved and trained, and a layer that is built cannot hold new ones.
+    holder._tracker.replace_tracked_value("layers", layer, new)
+    for name, value in list(vars(holder).items()):
+        if name not in ("_tracker", "_layers") and (replaced := _replaced(value, layer, new)) is not value:
+            setattr(holder, name, replaced)
+
+
+def _replaced(value, layer, new):
+    """A list or a dict is changed in place, past Keras's tracking, which `replace_layer` has done; a tuple is made anew."""
+    if value is layer:
+        return new
+    if isinstance(value, tuple) and not hasattr(value, "_fields"):
+        items = tuple(_replaced(item, layer, new) for item in value)
+        return items if any(item is not before for item, before in zip(items, value)) else value
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            list.__setitem__(value, index, _replaced(item, layer, new))
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            dict.__setitem__(value, key, _replaced(item, layer, new))
+    return value
+
+
+def trusting() -> SafeModeScope:
+    """Inside it, configurations may hold code: for those of layers that are in memory, not of files."""
+    # The public way, `keras.config.enable_unsafe_deserialization`, lasts for good.
+    return SafeModeScope(False)
+
+
+def compile_arguments(model: keras.Model) -> dict:
+    """What `compile` received; the objects themselves."""
+    # `get_compile_config` serialises them, which a loss that is a function of one's own does not survive.
+    return model._compile_config.config

@@ -17,6 +17,14 @@ def is_built(model: keras.Model) -> bool:
     return model in _called or (model.built and all(layer.built for layer in keras_internals.layers_within(model)))
 
 
+def refuse_unbuilt(model: keras.Model) -> None:
+    """Raises a ValueError for what is no model, or none that has its weights."""
+    if not isinstance(model, keras.Model):
+        raise ValueError(f"`model` is {model!r}; expected a keras.Model: if it is a path, load it by keras.saving.load_model.")
+    if not is_built(model):
+        raise ValueError(f"{model.name} is not built, so that it has no weights yet; expected one that has: {ADVICE}.")
+
+
 def refuse_without_call(model: keras.Model) -> None:
     """Raises a ValueError for a model that only holds others and trains them."""
     if type(model).call is keras.Model.call:

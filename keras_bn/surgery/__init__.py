@@ -1,0 +1,8 @@
+"""Tools on a finished model, one a file."""
+
+from keras_bn.surgery.convert import convert
+from keras_bn.surgery.fold import fold
+from keras_bn.surgery.foldable import foldable
+from keras_bn.surgery.revert import revert
+
+__all__ = ["convert", "fold", "foldable", "revert"]
