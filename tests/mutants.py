@@ -1093,7 +1093,7 @@ MUTANTS = {
         [f"{TEST_QUANTITIES}::test_the_summary_has_the_worst_of_all_layers_and_which_that_is"],
     ),
     "the moving variance has no scatter": (
-        VARIANCES,
+        OF_VARIANCES,
         "(1 - momentum) / (1 + momentum)\n",
         "0.0\n",
         [f"{TEST_VARIANCES}::test_the_error_is_what_batches_and_the_moving_variance_scatter"],
@@ -1154,13 +1154,13 @@ MUTANTS = {
     ),
     "any rest of the beginning is why": (
         OF_VARIANCES,
-        "explained * off > 0 and abs(explained) >= abs(off) / 2",
+        "explained != 0 and 2 * besides <= abs(off)",
         "explained != 0",
         [f"{TEST_OF_VARIANCES}::test_a_lag_has_its_cause"],
     ),
     "layers in front leave no doubt": (
         OF_VARIANCES,
-        'if quantity in ("mode", "mean_shift", "ratio") else [layer]',
+        'if quantity in ("mode", "mean_mode", "ratio") else [layer]',
         'if quantity == "none" else [layer]',
         [f"{TEST_OF_VARIANCES}::test_what_layers_in_front_leave_in_doubt_is_no_shift_of_those_behind"],
     ),
@@ -1178,7 +1178,7 @@ MUTANTS = {
     ),
     "steps that are needed from the share alone": (
         OF_VARIANCES,
-        "math.log(LEFT / abs(rest)) / math.log(momentum)",
+        "math.log(LEFT / left) / math.log(momentum)",
         "math.log(LEFT / layers[layer].left) / math.log(momentum)",
         [f"{TEST_OF_VARIANCES}::test_warming_up_says_how_long_it_lasts"],
     ),
@@ -1250,14 +1250,14 @@ MUTANTS = {
     ),
     "lags before modes, however small": (
         OF_VARIANCES,
-        "2 * max(lags.values()) < modes[mode] and not",
-        "False and not",
+        "    if lags and (explains or any(",
+        "    if lags and (True or any(",
         [f"{TEST_OF_VARIANCES}::test_a_mode_that_is_far_larger_than_any_lag_is_named"],
     ),
     "modes that warming up makes are named": (
         OF_VARIANCES,
-        " and not any(_warms(last, layer) for layer in lags):",
-        ":",
+        "(explains or any(_warms(last, layer) for layer in lags)):",
+        "explains:",
         [f"{TEST_OF_VARIANCES}::test_a_mode_that_is_far_larger_than_any_lag_is_named"],
     ),
     "a small shift is off": (
@@ -1268,14 +1268,14 @@ MUTANTS = {
     ),
     "small lags explain no mode": (
         OF_VARIANCES,
-        "lags if 2 * sum(lags.values()) >= modes[mode] else {}",
+        "in_front if explains else {}",
         "{}",
-        [f"{TEST_OF_VARIANCES}::test_a_mode_that_is_far_larger_than_any_lag_is_named"],
+        [f"{TEST_OF_VARIANCES}::test_small_lags_in_front_add_up"],
     ),
     "few data are enough": (
         OF_VARIANCES,
-        "    if any(size > max(SMALL, _scatter(last, each, layers))",
-        "    if False and any(size > max(SMALL, _scatter(last, each, layers))",
+        "if sizes[name] > least or ",
+        "if ",
         [f"{TEST_OF_VARIANCES}::test_too_few_data_are_said_to_be"],
     ),
     "statistics that never move lag": (
@@ -1340,8 +1340,8 @@ MUTANTS = {
     ),
     "warming up is all": (
         OF_VARIANCES,
-        "    if others_off > max(",
-        "    if False and others_off > max(",
+        "    if besides > max(",
+        "    if False and besides > max(",
         [f"{TEST_OF_VARIANCES}::test_warming_up_is_not_all_where_inputs_have_moved_on"],
     ),
     "more is left than there is": (
@@ -1367,6 +1367,54 @@ MUTANTS = {
         "            reaching[operation.name] |= reaching[tensor.op.name]",
         "            reaching[operation.name] |= max(reaching.values())",
         [f"{TEST_OF_VARIANCES}::test_a_branch_is_not_in_front_of_the_other"],
+    ),
+    "Dropout first, however little it shifts": (
+        OF_VARIANCES,
+        "        if max(dropped.values()) >= max(others.values(), default=0):",
+        "        if True:",
+        [f"{TEST_OF_VARIANCES}::test_what_lags_by_more_than_dropout_shifts_comes_first"],
+    ),
+    "a layer lags in its own inputs": (
+        OF_VARIANCES,
+        "if layer in _up_to(mode, layers)[:-1]}",
+        "if layer in _up_to(mode, layers)}",
+        [f"{TEST_OF_VARIANCES}::test_small_lags_in_front_add_up"],
+    ),
+    "a single batch is enough": (
+        OF_VARIANCES,
+        ' or CERTAIN * _error(record, "mode", name, layers) > 2 * least',
+        "",
+        [f"{TEST_OF_VARIANCES}::test_too_few_data_tell_nothing"],
+    ),
+    "more data for what moving statistics scatter by": (
+        OF_VARIANCES,
+        "    if 2 * moving_scatter(normalization.momentum) > normalization.errors**2:",
+        "    if False:",
+        [f"{TEST_OF_VARIANCES}::test_moving_statistics_that_scatter_are_said_to"],
+    ),
+    "a momentum of 0 is advised": (
+        OF_VARIANCES,
+        "    if momentum < ORDINARY:",
+        "    if False:",
+        [f"{TEST_OF_VARIANCES}::test_no_low_momentum_is_advised"],
+    ),
+    "means warm up by their size alone": (
+        AFTER_STEPS,
+        "np.clip(np.dot(began, now) / np.dot(began, began), 0, left) * began",
+        "left * began",
+        [f"{TEST_OF_VARIANCES}::test_means_warm_up_channel_by_channel"],
+    ),
+    "what acts in training only is everywhere": (
+        VARIANCES,
+        "sorted(layer.name for layer in others if layer not in names)",
+        'sorted(layer.name for layer in keras_internals.layers_within(model) if "dropout" in layer.name or "noise" in layer.name)',
+        [f"{TEST_OF_VARIANCES}::test_a_branch_is_not_in_front_of_the_other"],
+    ),
+    "a Flatten ends what Dropout does": (
+        NORMALIZATION,
+        "            if isinstance(before, keras.Layer):\n                made_by[id(outputs)] = outputs, before\n",
+        "",
+        [f"{TEST_VARIANCES}::test_the_prediction_through_a_flatten"],
     ),
 }
 

@@ -17,9 +17,10 @@ class VarianceShift(instrument.Instrument):
     """Logs `measures.variance_shift`: how far the moving statistics are from those that the layers' inputs have in inference.
 
     Tags, for each batch normalisation layer: `variance_shift/ratio/02_batch_normalization`, `.../mean_shift/...`, `.../lag/...`, `.../mode/...`,
-    `.../error/...`, `.../mean_lag/...`, `.../mean_error/...`, and where a Dropout stands in front of it `.../predicted_ratio/...`. Besides what is left of the
-    moving statistics that the training began with: `.../warm_up/...`, by how much it makes the moving variance too large, relative to the variance in training,
-    and `.../mean_warm_up/...`, in standard deviations. The step is the number of updates so far.
+    `.../error/...`, `.../mean_lag/...`, `.../mean_mode/...`, `.../mean_error/...`, and where a Dropout stands in front of it `.../predicted_ratio/...`.
+    Besides what is left of the moving statistics that the training began with: `.../warm_up/...`, by how much it makes the moving variance too large, relative
+    to the variance in training, and `.../mean_warm_up/...`, in standard deviations, with `.../mean_besides/...`, what the moving mean is off by without that.
+    The step is the number of updates so far.
 
     Args:
         data: as of the measure; arrays are cut into batches of the training's size. It is read at each measurement: a generator would be used up, and a dataset
@@ -182,7 +183,6 @@ class VarianceShift(instrument.Instrument):
         shifts = measure(self._inputs())
         # Kept beside the numbers, since the net may be another one when conclusions are drawn.
         self._layers = {shift.layer: self._normalization(shift, measure) for shift in shifts}
-        self._dropouts = measure.noisy_layers
         rows = [(shift.layer, shift._asdict() | self._warm_up(shift)) for shift in shifts]
         return self._by_layer(rows, measure.layer_names)
 
@@ -195,6 +195,7 @@ class VarianceShift(instrument.Instrument):
             in_front=measure.in_front.get(shift.layer),
             errors=errors(measure.batches, layer.momentum),
             dropout=measure.dropouts.get(shift.layer),
+            acting=measure.acting.get(shift.layer, ()),
             moved=not (np.array_equal(mean, shift.moving_mean) and np.array_equal(variance, shift.moving_variance)),
         )
 
@@ -202,13 +203,20 @@ class VarianceShift(instrument.Instrument):
         """What is left of the moving statistics that the training began with."""
         left = self._layers[shift.layer].left
         layer, mean, variance = self._statistics[shift.layer]
-        deviations = (mean - shift.training_mean) / np.sqrt(shift.moving_variance + layer.epsilon)
+        deviation = np.sqrt(shift.moving_variance + layer.epsilon)
         with np.errstate(divide="ignore", invalid="ignore"):
             excess = variance.mean() / shift.training_variance.mean() - 1
-        return {"warm_up": left * excess if left else 0.0, "mean_warm_up": left * float(np.sqrt(np.mean(deviations**2)))}
+            began, now = ((value - shift.training_mean) / deviation for value in (mean, shift.moving_mean))
+            explained = np.clip(np.dot(began, now) / np.dot(began, began), 0, left) * began if began.any() else began
+        besides = now - explained
+        return {
+            "warm_up": left * excess if left else 0.0,
+            "mean_warm_up": float(np.sqrt(np.mean(explained**2))),
+            "mean_besides": float(np.sqrt(np.mean(besides**2))),
+        }
 
     def _conclusion(self, records):
-        return conclusion(records, self._layers, self._dropouts)
+        return conclusion(records, self._layers)
 
 
 def _are_equal(some, others):

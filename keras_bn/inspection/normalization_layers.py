@@ -57,9 +57,21 @@ class Call(NamedTuple):
     activation: tuple[str, tf.Tensor] | None
 
 
+class Calls(list):
+    """`Call`s.
+
+    Attributes:
+        acting: (layer, its outputs) for each call of a layer that acts in training only.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.acting = []
+
+
 @contextlib.contextmanager
 def watched(model: keras.Model, watch: Callable = lambda inputs: None):
-    """Yields a list, to which evaluations of the model inside it add a `Call` for every call of one of its batch normalisation layers.
+    """Yields `Calls`, to which evaluations of the model inside it add a `Call` for every call of one of its batch normalisation layers.
 
     Args:
         watch: receives the inputs of each call before they are used.
@@ -67,7 +79,7 @@ def watched(model: keras.Model, watch: Callable = lambda inputs: None):
     Raises:
         ValueError: a layer is called within a function or a loop, which does not let its inputs out.
     """
-    normalization_layers, calls, made_by = names(model), [], {}
+    normalization_layers, calls, made_by = names(model), Calls(), {}
     graph = tf.compat.v1.get_default_graph() if not tf.executing_eagerly() else None
 
     def source(tensor):
@@ -81,6 +93,11 @@ def watched(model: keras.Model, watch: Callable = lambda inputs: None):
             if isinstance(before, keras.Layer) and _is_independent(before):
                 made_by[id(outputs)] = outputs, _Spread(before, _squared(layer, inputs))
             return outputs
+        if isinstance(layer, _RESHAPING):
+            outputs, before = call(), source(inputs)
+            if isinstance(before, keras.Layer):
+                made_by[id(outputs)] = outputs, before
+            return outputs
         if layer not in normalization_layers:
             # A copy: in inference a Dropout returns its inputs as they are, which are the outputs of another layer, too.
             outputs = tf.nest.map_structure(tf.identity, call())
@@ -88,6 +105,8 @@ def watched(model: keras.Model, watch: Callable = lambda inputs: None):
             if isinstance(index, int) and (activation := _activation(layer)):
                 calls[index] = calls[index]._replace(activation=(activation, _present(outputs)))
             made_by[id(outputs)] = outputs, layer
+            if acts_in_training_only(layer):
+                calls.acting.append((layer, outputs))
             return outputs
         if not tf.executing_eagerly() and tf.compat.v1.get_default_graph() is not graph:
             raise ValueError(
@@ -116,28 +135,30 @@ def watched(model: keras.Model, watch: Callable = lambda inputs: None):
         return outputs
 
     def is_watched(layer):
-        return layer in normalization_layers or noise_variance(layer) is not None or _activation(layer) or _is_linear(layer)
+        is_passed = acts_in_training_only(layer) or noise_variance(layer) is not None or isinstance(layer, _RESHAPING)
+        return layer in normalization_layers or is_passed or _activation(layer) or _is_linear(layer)
 
     with intercepted([layer for layer in keras_internals.layers_within(model) if is_watched(layer)], handle):
         yield calls
 
 
-def in_front(calls: list[Call]) -> dict[keras.Layer, set[keras.Layer]]:
-    """For each layer of these calls the others whose outputs its inputs depend on; of calls in a graph, within which it must be called."""
-    layers = list(dict.fromkeys(call.layer for call in calls))
+def in_front(calls: Calls) -> dict[keras.Layer, set[keras.Layer]]:
+    """For each batch normalisation layer of these calls the others, and those that act in training only, whose outputs its inputs depend on; of calls in a
+    graph, within which it must be called."""
+    layers = list(dict.fromkeys([*(call.layer for call in calls), *(layer for layer, _ in calls.acting)]))
     bits = {layer: 1 << index for index, layer in enumerate(layers)}
     made = {}  # Operation -> bit of the layer whose outputs it makes.
-    for call in calls:
-        made[call.outputs.op.name] = bits[call.layer]
+    for layer, outputs in (*((call.layer, call.outputs) for call in calls), *calls.acting):
+        made |= {tensor.op.name: bits[layer] for tensor in tf.nest.flatten(outputs, expand_composites=True)}
     reaching = {}  # Operation -> bits of all layers that it depends on; operations stand behind those that they use.
     for operation in tf.compat.v1.get_default_graph().get_operations():
         reaching[operation.name] = made.get(operation.name, 0)
         for tensor in operation.inputs:
             reaching[operation.name] |= reaching[tensor.op.name]
-    before = dict.fromkeys(layers, 0)
+    before = dict.fromkeys((call.layer for call in calls), 0)
     for call in calls:
         before[call.layer] |= reaching[call.inputs.op.name]
-    return {layer: {other for other in layers if other is not layer and before[layer] & bits[other]} for layer in layers}
+    return {layer: {other for other in layers if other is not layer and reached & bits[other]} for layer, reached in before.items()}
 
 
 class _Spread(NamedTuple):
@@ -147,6 +168,12 @@ class _Spread(NamedTuple):
     spread: tf.Tensor
 
 
+_RESHAPING = keras.layers.Flatten, keras.layers.Reshape
+_ACTING_IN_TRAINING = tuple(
+    kind
+    for name, kind in vars(keras.layers).items()
+    if name.startswith("Random") or name in ("GaussianNoise", "AlphaDropout", "AugMix", "CutMix", "MixUp", "RandAugment")
+)
 _LINEAR = keras.layers.Dense, keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D, keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D
 
 
@@ -189,6 +216,11 @@ def noise_variance(layer: keras.Layer) -> float | None:
         return layer.rate / (1 - layer.rate) if layer.rate < 1 else None
     variance = getattr(layer, "noise_variance", None)
     return float(variance) if isinstance(variance, numbers.Real) else None
+
+
+def acts_in_training_only(layer: keras.Layer) -> bool:
+    """Whether a layer, one of Keras's or one that says its `noise_variance`, drops, adds noise or augments in training, and does nothing in inference."""
+    return bool(noise_variance(layer)) or isinstance(layer, _ACTING_IN_TRAINING)
 
 
 def _activation(layer):

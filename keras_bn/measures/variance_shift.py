@@ -15,6 +15,7 @@ from keras_bn import functional, keras_internals
 from keras_bn.inspection import batches, building, evaluation, normalization_layers
 from keras_bn.inspection.prepared import prepared
 from keras_bn.measures.channel_moments import channel_moments
+from keras_bn.measures.conclusions.variance_shift import moving_scatter
 from keras_bn.measures.quantities import Colours, Quantity
 
 NAME = "variance_shift"
@@ -32,11 +33,13 @@ QUANTITIES = (
     Quantity("mode", "1", "1: training and inference agree", "mode: variance in inference / variance in training"),
     Quantity("error", "1", "these data leave no doubt", None),
     Quantity("mean_lag", "standard deviations", "the moving mean is up to date", "lag of the moving mean in standard deviations"),
+    Quantity("mean_mode", "standard deviations", "training and inference agree", "inference against training, means, in standard deviations"),
     Quantity("mean_error", "standard deviations", "these data leave no doubt", None),
     Quantity("predicted_ratio", "1", "1: no shift", "variance in inference / variance in training with dropout, predicted"),
     # Of a training, which the callback knows, and the measure does not.
     Quantity("warm_up", "1", "nothing is left of the moving variance that the training began with", None),
     Quantity("mean_warm_up", "standard deviations", "nothing is left of the moving mean that the training began with", None),
+    Quantity("mean_besides", "standard deviations", "the moving mean is off by nothing else", None),
 )
 
 
@@ -56,6 +59,7 @@ class VarianceShift(NamedTuple):
     error: standard error of `lag` and of `mode`, relative, at most: s * sqrt(2 / B + (1 - momentum) / (1 + momentum)), s the relative scatter between the B
         batches of the variance in training; for one batch of N examples sqrt(2 / N). The last part is the scatter of the moving variance.
     mean_lag: root of the mean square over the channels of (training_mean - moving_mean) / sqrt(moving_variance + epsilon): in standard deviations.
+    mean_mode: root of the mean square over the channels of (mean - training_mean) / sqrt(moving_variance + epsilon): in standard deviations.
     mean_error: what `mean_lag` is by chance, at most: the same of s * sqrt(2 / B + (1 - momentum) / (1 + momentum)) for each channel, s the scatter between the
         B batches of its mean in training; for one batch of N examples sqrt(training_variance / N).
     predicted_variance: where a Dropout stands in front of the layer, right there or behind one linear layer, the variance of the layer's inputs in training
@@ -76,6 +80,7 @@ class VarianceShift(NamedTuple):
     mode: float
     error: float
     mean_lag: float
+    mean_mode: float
     mean_error: float
     predicted_variance: np.ndarray | None
     predicted_ratio: float | None
@@ -88,8 +93,7 @@ class VarianceShift(NamedTuple):
 
 def errors(number: int, momentum: float | None) -> float:
     """The standard error of a lag by the scatter between batches, where the data are `number` of them, and a moving average of that momentum saw others."""
-    moving = 0.0 if momentum is None else (1 - momentum) / (1 + momentum)
-    return math.sqrt(2 / number + moving)
+    return math.sqrt(2 / number + moving_scatter(momentum))
 
 
 def variance_shift(model: keras.Model, data) -> list[VarianceShift]:
@@ -143,10 +147,12 @@ class Measure:
         layer_names: dict, a result's `layer` to the layer's own name.
         batches: how many the last call received.
         in_front: dict, a result's `layer` to those of all layers that are in front of it; empty where functions run eagerly.
+        acting: dict, a result's `layer` to the names of the layers in front of it that act in training only; all of the model's, where functions run eagerly.
     """
 
     def __init__(self, model: keras.Model):
         self._model, self.batches, self.in_front = weakref.ref(model), 0, {}
+        self.acting = {}
         self._names = {name: weakref.ref(layer) for layer, name in normalization_layers.names(model).items()}
         self.layer_names = {name: layer().name for name, layer in self._names.items()}
         self._called, self._noise = [], {}  # Filled when traced: names of the layers that a call of the model uses, and of some `Call.noise`, weakly.
@@ -158,11 +164,6 @@ class Measure:
     def dropouts(self) -> dict[str, str]:
         """A result's `layer` to the name of the Dropout in front of it, as `VarianceShift.predicted_variance` has it, if it drops; once it has measured."""
         return {name: noise().name for name, noise in self._noise.items() if normalization_layers.noise_variance(noise())}
-
-    @property
-    def noisy_layers(self) -> list[str]:
-        """The names of all layers that multiply by noise in training, wherever they are."""
-        return [layer.name for layer in keras_internals.layers_within(self._model()) if normalization_layers.noise_variance(layer)]
 
     def __call__(self, inputs: Iterable) -> list[VarianceShift]:
         """inputs: batches of what the model takes as `x`."""
@@ -197,7 +198,7 @@ class Measure:
             evaluation.outputs(model, snapshot, x, training=False)
         of_layer = {name: [call for call in calls if call.layer is layer()] for name, layer in self._names.items()}
         self._called = [name for name, calls in of_layer.items() if calls]
-        self.in_front = {} if tf.executing_eagerly() else self._by_name(normalization_layers.in_front(calls))
+        self._keep_what_is_in_front(model, calls)
         last_calls = {name: of_layer[name][-1] for name in self._called}
         self._noise = {name: weakref.ref(call.noise) for name, call in last_calls.items() if call.noise is not None}
         results = []
@@ -208,9 +209,15 @@ class Measure:
             results.append((_pooled([self._moments(call.inputs, call.axis, call.mask) for call in of_layer[name]]), spread, _pooled(in_training)))
         return results
 
-    def _by_name(self, in_front):
+    def _keep_what_is_in_front(self, model, calls):
         names = {layer(): name for name, layer in self._names.items()}
-        return {names[layer]: {names[other] for other in others} for layer, others in in_front.items()}
+        if tf.executing_eagerly():
+            everywhere = [layer.name for layer in keras_internals.layers_within(model) if normalization_layers.acts_in_training_only(layer)]
+            self.in_front, self.acting = {}, dict.fromkeys(self._called, everywhere)
+            return
+        in_front = {names[layer]: others for layer, others in normalization_layers.in_front(calls).items()}
+        self.in_front = {name: {names[layer] for layer in others if layer in names} for name, others in in_front.items()}
+        self.acting = {name: sorted(layer.name for layer in others if layer not in names) for name, others in in_front.items()}
 
     def _shift(self, name, parts):
         layer = self._names[name]()
@@ -246,6 +253,7 @@ class Measure:
             mode=_ratio(within_batches, training_variance),
             error=float(_scatter_of_variances([part.variance.numpy().mean() for part in full], self._examples) * errors(number, layer.momentum)),
             mean_lag=in_deviations(training_mean - moving_mean),
+            mean_mode=in_deviations(mean - training_mean),
             mean_error=in_deviations(_scatter_of_means([part.mean.numpy() for part in full], training_variance, self._examples))
             * errors(number, layer.momentum),
             predicted_variance=predicted,

@@ -9,11 +9,12 @@ from keras_bn.measures.conclusions.conclusion import CERTAIN, Conclusion, by_lay
 _LEAST = 1e-300  # Logarithms of less than that are of that.
 SMALL = 0.1  # Standard deviations: a shift of less adds less than 1 % to the variance of what a layer returns.
 LEFT = 0.01  # Standard deviations, or a share of the variance: less than that left of what moving statistics began with counts as none.
+ORDINARY, LOWEST = 0.9, 0.8  # Momenta: a lower one than the latter is not advised, as moving statistics that follow a few batches scatter as those do.
 _WORDS = {
     "lag": "its inputs have {:.3g} times the variance that its moving variance holds",
     "mean_lag": "the means of its inputs are {:.3g} standard deviations from its moving mean",
     "mode": "in inference its inputs have {:.3g} times their variance in training",
-    "mean_shift": "in inference the means of its inputs are {:.3g} standard deviations from its moving mean",
+    "mean_mode": "in inference the means of its inputs are {:.3g} standard deviations from those in training",
 }
 _UNITS = {"lag": "the variance", "mean_lag": "a standard deviation"}
 
@@ -28,6 +29,7 @@ class Normalization(NamedTuple):
     moved: whether its moving statistics have changed since the training began.
     calls_a_step: how many updates of them make a step, as gradient accumulation has it.
     in_front: the layers that its inputs depend on; None: all with a lower number.
+    acting: names of the layers in front of it that act in training only.
     """
 
     momentum: float | None
@@ -37,6 +39,7 @@ class Normalization(NamedTuple):
     moved: bool = True
     calls_a_step: int = 1
     in_front: Set[str] | None = None
+    acting: Sequence[str] = ()
 
     @property
     def left(self) -> float:
@@ -44,7 +47,12 @@ class Normalization(NamedTuple):
         return 0.0 if self.momentum is None or self.momentum == 1 or not self.moved else self.momentum**self.updates
 
 
-def conclusion(records: Sequence[dict], layers: Mapping[str, Normalization], dropouts: Sequence[str] = ()) -> Conclusion:
+def moving_scatter(momentum: float | None) -> float:
+    """The variance of a moving average of that momentum, by that of what it averages, if those are independent."""
+    return 0.0 if momentum is None else (1 - momentum) / (1 + momentum)
+
+
+def conclusion(records: Sequence[dict], layers: Mapping[str, Normalization]) -> Conclusion:
     """Of one training.
 
     A number counts that differs from none by more than CERTAIN of its standard errors; and, but for Dropout, whose shift is there for good, by more than SMALL,
@@ -53,7 +61,6 @@ def conclusion(records: Sequence[dict], layers: Mapping[str, Normalization], dro
     Args:
         records: one at least, as of `VarianceShift.history`.
         layers: by name in tags.
-        dropouts: names of all layers of the model that make noise in training.
     """
     last = records[-1]
     broken = not_finite("VarianceShift", last, [f"variance_shift/{quantity}" for quantity in ("lag", "mode", "error", "mean_lag")])
@@ -61,61 +68,95 @@ def conclusion(records: Sequence[dict], layers: Mapping[str, Normalization], dro
         return broken
     dropped, lags, modes = _behind_dropout(last, layers), _lags(last, layers), _modes(last, layers)
     if dropped:
-        return _dropout_shifts(records, largest(dropped), layers, [layer for layer in lags if _warms(last, layer)])
+        warming = [layer for layer in lags if _warms(last, layer)]
+        modes = {layer: size for layer, size in modes.items() if not any(name in dropped for name in _up_to(layer, layers))}
+        others = _both(modes, {layer: size for layer, size in lags.items() if layer not in warming})
+        if max(dropped.values()) >= max(others.values(), default=0):
+            return _dropout_shifts(records, largest(dropped), layers, warming)
+        layer = largest(dropped)
+        also = (
+            f" Dropout shifts {named(list(dropped))} besides: in inference the inputs of {layer} have {_value(last, 'mode', layer):.3g} times their variance."
+        )
+        result = _lags_or_modes(records, layers, lags, modes)
+        return result._replace(meaning=result.meaning + also)
     if lags or modes:
-        return _lags_or_modes(records, layers, lags, modes, dropouts)
-    ratios = by_layer(last, "variance_shift/ratio")
+        return _lags_or_modes(records, layers, lags, modes)
+    return _nothing_that_counts(last, layers)
+
+
+def _nothing_that_counts(record, layers):
+    """Either nothing is amiss, or the data could not tell what would be."""
+    ratios = by_layer(record, "variance_shift/ratio")
     layer = largest(ratios)
-    most = "" if layer is None else f"the largest ratio is {ratios[layer]:.3g} at {layer}, of standard error {2 * _error(last, 'mode', layer, layers):.2g}"
-    if any(size > max(SMALL, _scatter(last, each, layers)) for quantity in _WORDS for each, size in _sizes(last, quantity).items()):
+    most = "" if layer is None else f"the largest ratio is {ratios[layer]:.3g} at {layer}, of standard error {2 * _error(record, 'mode', layer, layers):.2g}"
+    counting = {name: max(SMALL, _scatter(record, name, layers)) for name in layers}
+    sizes = {name: max(_sizes(record, quantity).get(name, 0.0) for quantity in _WORDS) for name in layers}
+    doubtful = {name: sizes[name] for name, least in counting.items() if sizes[name] > least or CERTAIN * _error(record, "mode", name, layers) > 2 * least}
+    if not doubtful:
         return Conclusion(
-            f"VarianceShift, step {last['step']}: nothing is certain: {most}.",
-            "These data are too few to tell what would be a shift from chance.",
-            "Give more data, in more batches: the standard error falls as one by the root of their number.",
+            f"VarianceShift, step {record['step']}: nothing is amiss{most and f': {most}'}.",
+            f"In inference the inputs of {several(len(ratios), 'layer')} have the moments that their moving statistics say, {_as_far_as(record, layers)}.",
+            "There is nothing to do; larger batches in training would scatter less, and more data would tell smaller differences.",
         )
-    return Conclusion(
-        f"VarianceShift, step {last['step']}: nothing is amiss{most and f': {most}'}.",
-        f"In inference the inputs of {several(len(ratios), 'layer')} have the moments that their moving statistics say, {_as_far_as(last, layers)}.",
-        "There is nothing to do; larger batches in training would scatter less, and more data would tell smaller differences.",
-    )
-
-
-def _lags_or_modes(records, layers, lags, modes, dropouts):
-    """What layers lag by is passed on as modes, and adds up: first the lags, where they explain half of the largest mode, or where statistics warm up, of
-    which so much may be passed on that nothing can be said of modes."""
-    last, mode = records[-1], largest(modes)
-    if mode is not None and not lags:
-        lags = {layer: size for layer, size in _lags(last, layers, _certain).items() if layer in _up_to(mode, layers)}
-        lags = lags if 2 * sum(lags.values()) >= modes[mode] else {}
-    elif mode is not None and 2 * max(lags.values()) < modes[mode] and not any(_warms(last, layer) for layer in lags):
-        lags = {}
-    if not lags:
-        first = next((layer for layer in _up_to(mode, layers) if layer in modes and _up_to(layer, layers) == [layer]), mode)
-        return _modes_of_unknown_cause(records, first, layers, dropouts)  # The first one's mode is no other layer's, and is passed on.
-    return (_warms_up if _warms(last, largest(lags)) else _lag_lasts)(records, largest(lags), layers)
-
-
-def _modes_of_unknown_cause(records, layer, layers, dropouts):
-    quantity = "mode" if layer in _large(records[-1], "mode", layers) else "mean_shift"
-    finding = _finding(records, layer, quantity, layers, lambda record: layer in _modes(record, layers))
-    if not dropouts and _up_to(layer, layers) == [layer] and layers[layer].dropout is None:
+    finding, normalization = f"VarianceShift, step {record['step']}: nothing is certain: {most}.", layers[largest(doubtful)]
+    if 2 * moving_scatter(normalization.momentum) > normalization.errors**2:
+        batches = round(1 / moving_scatter(normalization.momentum))
         return Conclusion(
             finding,
-            "No batch normalisation and no Dropout is in front of it: the model computes something else there in training than in inference, such as noise.",
-            "Look at the layers in front of it that act in training only, such as keras.layers.GaussianNoise or RandomRotation, and weaken them.",
-        )
-    if not dropouts:
-        return Conclusion(
-            finding,
-            "The model has no Dropout: what the moving statistics of layers in front are off by adds up on the way here, little as it is in each; or the model "
-            "computes something else in training.",
-            f"Lower the learning rate towards the end, or let the moving statistics of all layers follow faster{_faster(layers[layer].momentum)}.",
+            f"The moving statistics scatter themselves: with momentum {normalization.momentum:g} they hold about {batches} batch"
+            f"{'' if batches == 1 else 'es'}.",
+            f"Let them average over more batches: keras_bn.BatchNormalization(momentum={ORDINARY:g}).",
         )
     return Conclusion(
         finding,
-        f"The model has Dropout, {named(dropouts)}, but none that explains it by the closed form was found in front of it, nor do moving "
-        "statistics lag by as much.",
-        "If that Dropout is further in front, put it behind the last batch normalisation, or use a weaker one: keras_bn.UniformDropout(0.1).",
+        "These data are too few to tell what would be a shift from chance.",
+        "Give more data, in more batches: the standard error falls as one by the root of their number.",
+    )
+
+
+def _lags_or_modes(records, layers, lags, modes):
+    """What layers lag by is passed on as modes, and adds up: first the lags, where they explain half of the largest mode, or where statistics warm up, of which
+    so much may be passed on that nothing can be said of modes."""
+    last, mode = records[-1], largest(modes)
+    in_front = {} if mode is None else {layer: size for layer, size in _lags(last, layers, _certain).items() if layer in _up_to(mode, layers)[:-1]}
+    explains = mode is None or 2 * max([sum(in_front.values()), *lags.values()]) >= modes[mode]
+    if lags and (explains or any(_warms(last, layer) for layer in lags)):
+        layer = largest(lags)
+        return (_warms_up if _warms(last, layer) else _lag_lasts)(records, layer, layers)
+    # The first one's mode is no other layer's, and is passed on.
+    first = next((layer for layer in _up_to(mode, layers) if layer in modes and (_up_to(layer, layers) == [layer] or layers[layer].acting)), mode)
+    quantity = "mode" if first in _large(last, "mode", layers) else "mean_mode"
+    finding = _finding(records, first, quantity, layers, lambda record: first in _modes(record, layers))
+    if layers[first].acting:
+        return _acts_in_training(finding, layers[first].acting)
+    return _of_unknown_cause(finding, first, layers, in_front if explains else {})
+
+
+def _acts_in_training(finding, acting):
+    verb, others = ("acts", "it") if len(acting) == 1 else ("act", "them")
+    return Conclusion(
+        finding,
+        f"In front of it {named(acting)} {verb} in training only, which no closed form explains: its inputs are others then, and the moving statistics learn "
+        "those.",
+        f"If inference is worse for it, weaken {others}; a Dropout can stand behind the last batch normalisation, or be a keras_bn.UniformDropout(0.1).",
+    )
+
+
+def _of_unknown_cause(finding, mode, layers, lags):
+    remedy = f"Lower the learning rate towards the end{_follow(layers[mode].momentum)}."
+    if lags:
+        return Conclusion(finding, f"The moving statistics of {named(list(lags))} are off by little each, which adds up on the way here.", remedy)
+    if _up_to(mode, layers) == [mode]:
+        return Conclusion(
+            finding,
+            "No batch normalisation and no Dropout is in front of it: the model computes something else there in training, in a layer of your own.",
+            "Look at what the layers in front of it do with `training`.",
+        )
+    return Conclusion(
+        finding,
+        "No Dropout is in front of it: what the moving statistics of layers in front are off by adds up on the way here, little as it is in each; or the model "
+        "computes something else in training, in a layer of your own.",
+        remedy,
     )
 
 
@@ -132,7 +173,7 @@ def _sizes(record, quantity):
 
 def _error(record, quantity, layer, layers):
     """Standard error of a size. In inference those of the layers in front are passed on, as their moving statistics scale and shift what comes here."""
-    names = _up_to(layer, layers) if quantity in ("mode", "mean_shift", "ratio") else [layer]
+    names = _up_to(layer, layers) if quantity in ("mode", "mean_mode", "ratio") else [layer]
     variances = [_value(record, "error", name, 0.0) / 2 for name in names]
     means = [_value(record, "mean_error", name, 0.0) for name in names]
     return math.hypot(*({"lag": variances, "mode": variances, "ratio": variances, "mean_lag": means}.get(quantity) or variances + means))
@@ -171,7 +212,7 @@ def _lags(record, layers, selected=_large):
 
 
 def _modes(record, layers):
-    return _both(_large(record, "mode", layers), _large(record, "mean_shift", layers))
+    return _both(_large(record, "mode", layers), _large(record, "mean_mode", layers))
 
 
 def _as_far_as(record, layers):
@@ -187,16 +228,18 @@ def _as_far_as(record, layers):
 
 def _warms(record, layer):
     """Whether what the moving statistics began with explains half of what they are off by, at least."""
-    off, explained = _off_by_lag(record, layer)
-    return explained * off > 0 and abs(explained) >= abs(off) / 2
+    off, explained, besides = _off_by_lag(record, layer)
+    return explained != 0 and 2 * besides <= abs(off)
 
 
 def _off_by_lag(record, layer):
-    """(by what the moving mean, or the moving variance relative to that in training, is off, by what it is at most as it began otherwise)."""
+    """By what the moving mean, or the moving variance relative to that in training, is off; what of that is explained by what it began with; and the rest."""
     if _quantity_of_lag(record, layer) == "mean_lag":
-        return _value(record, "mean_lag", layer), _value(record, "mean_warm_up", layer, 0.0)
-    lag = _value(record, "lag", layer)
-    return 1 / lag - 1 if lag > 0 else math.inf, _value(record, "warm_up", layer, 0.0)
+        return tuple(_value(record, quantity, layer, 0.0) for quantity in ("mean_lag", "mean_warm_up", "mean_besides"))
+    lag, most = _value(record, "lag", layer), _value(record, "warm_up", layer, 0.0)
+    off = 1 / lag - 1 if lag > 0 else math.inf
+    explained = math.copysign(min(abs(off), abs(most)), most) if off * most > 0 else 0.0  # Less is left, where a step calls the layer several times.
+    return off, explained, abs(off - explained)
 
 
 def _quantity_of_lag(record, layer):
@@ -268,32 +311,29 @@ def _warms_up(records, layer, layers):
     others = sum(_warms(last, each) for each in _lags(last, layers) if each != layer)
     more = f", and those of {several(others, 'more layer')}" if others else ""
     quantity = _quantity_of_lag(last, layer)
-    off, most = _off_by_lag(last, layer)
-    rest = math.copysign(min(abs(off), abs(most)), most)  # Less is left, where a step calls the layer several times.
-    others_off = abs(off - rest) / (1 if quantity == "mean_lag" else 2)
+    _, explained, besides = _off_by_lag(last, layer)
+    besides /= 1 if quantity == "mean_lag" else 2
     lasts = "It is no shift that lasts."
-    if others_off > max(SMALL, _scatter(last, layer, layers), CERTAIN * _error(last, quantity, layer, layers)):
+    if besides > max(SMALL, _scatter(last, layer, layers), CERTAIN * _error(last, quantity, layer, layers)):
         lasts = (
-            f"Without it {others_off:.2g} standard deviations are left, by which its inputs have moved on: centre what goes into the net, or learn more slowly."
+            f"Without it {besides:.2g} standard deviations are left, by which its inputs have moved on: centre what goes into the net, or learn more slowly."
         )
-    whole, explained = abs(rest) / layers[layer].left, rest if quantity == "mean_lag" else 1 / (1 + rest)
-    updates_needed = math.log(LEFT / abs(rest)) / math.log(momentum) if abs(rest) > LEFT and momentum else 1
+    left, number = abs(explained), explained if quantity == "mean_lag" else 1 / (1 + explained)
+    updates_needed = math.log(LEFT / left) / math.log(momentum) if left > LEFT and momentum else 1
     needed = math.ceil(updates_needed / layers[layer].calls_a_step)
-    fitting = math.floor(1000 * (LEFT / whole) ** (1 / updates)) / 1000 if updates else 0.0
-    faster = f", or let them follow faster: keras_bn.BatchNormalization(momentum={fitting:g})" if 0 < fitting < momentum else ""
+    fitting = math.floor(1000 * (LEFT * layers[layer].left / left) ** (1 / updates)) / 1000 if updates else 0.0
+    faster = f", or let them follow faster: keras_bn.BatchNormalization(momentum={fitting:g})" if LOWEST <= fitting < momentum else ""
     return Conclusion(
         _finding(records, layer, quantity, layers, lambda record: layer in _lags(record, layers, _certain) and _warms(record, layer)),
         f"Its moving statistics are warming up{more}: with momentum {momentum:g}, after {several(updates, 'update')}, {100 * layers[layer].left:.3g} % of them "
-        f"at most is what the training began with, which alone would make that {explained:.3g}. {lasts}",
+        f"at most is what the training began with, which alone would make that {number:.3g}. {lasts}",
         f"Train {several(needed, 'step')} more, until it makes {100 * LEFT:g} % of {_UNITS[quantity]}{faster}.",
     )
 
 
 def _lag_lasts(records, layer, layers):
-    momentum = layers[layer].momentum
-    finding = _finding(
-        records, layer, _quantity_of_lag(records[-1], layer), layers, lambda record: layer in _lags(record, layers, _certain) and not _warms(record, layer)
-    )
+    momentum, quantity = layers[layer].momentum, _quantity_of_lag(records[-1], layer)
+    finding = _finding(records, layer, quantity, layers, lambda record: layer in _lags(record, layers, _certain) and not _warms(record, layer))
     if momentum != 1 and not layers[layer].moved:
         return Conclusion(
             finding,
@@ -305,18 +345,24 @@ def _lag_lasts(records, layer, layers):
             finding,
             "Its moving statistics do not move, as the layer is frozen or its momentum is 1: these inputs are others than those that "
             "they were taken from, or the layers in front have changed since.",
-            "Let them move, and compile the model anew: layer.trainable = True; or leave it, if the layers behind learn to live with it.",
+            "Let them move, by layer.trainable = True, and layer.momentum = 0.99 if that is 1, and compile the model anew; or leave it, if the layers behind "
+            "learn to live with it.",
         )
     return Conclusion(
         finding,
         "Its moving statistics lag: the weights change faster than they follow, so that inference normalises by the net of some steps ago. Or these data are "
         "not what it sees in training, which may be others, a mixture such as of real and generated ones, or batches of another size or sorted by class.",
-        f"If the data are those of the training, lower the learning rate towards the end, or let the statistics follow faster{_faster(momentum)}.",
+        f"If the data are those of the training, {'centre what goes into the net, or ' if quantity == 'mean_lag' else ''}lower the learning rate towards the "
+        f"end{_follow(momentum)}.",
     )
 
 
-def _faster(momentum):
-    """Code for a layer that follows four times faster, if it can."""
+def _follow(momentum):
+    """What else can be done about moving statistics; with a lower momentum than LOWEST they scatter more than they lag."""
     if momentum is None:
-        return ": layer.reset_statistics(), after which they average anew"
-    return "" if momentum in (0, 1) else f": keras_bn.BatchNormalization(momentum={1 - min(1, 4 * (1 - momentum)):.4g})"
+        return ", or let the statistics average anew: layer.reset_statistics()"
+    if momentum == 1:
+        return ""
+    if momentum < ORDINARY:
+        return f", or let the statistics average over more batches: keras_bn.BatchNormalization(momentum={ORDINARY:g})"
+    return f", or let the statistics follow faster: keras_bn.BatchNormalization(momentum={max(LOWEST, 1 - 4 * (1 - momentum)):.4g})"

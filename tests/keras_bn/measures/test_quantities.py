@@ -56,7 +56,7 @@ def test_only_these_have_no_chart():
     without = {f"{measure}/{quantity.name}" for measure, table in TABLES.items() for quantity in table if quantity.chart is None}
     outputs = {f"output_{name}" for name in ("mean", "stddev", "p15", "p50", "p85")}
     others = {"loss_landscape/gradient_norm", "internal_covariate_shift/loss"}
-    others |= {f"variance_shift/{name}" for name in ("error", "mean_error", "warm_up", "mean_warm_up")}
+    others |= {f"variance_shift/{name}" for name in ("error", "mean_error", "warm_up", "mean_warm_up", "mean_besides")}
     assert without == {*others, *(f"activation_statistics/{name}" for name in ("gradient_norm", *outputs))}
 
 

@@ -407,6 +407,9 @@ def test_lag_of_means_is_of_training_mode(inputs):
     np.testing.assert_allclose(second.mean_lag, np.sqrt(((1 - moving_mean) ** 2 / (moving_variance + model.layers[1].epsilon)).mean()), rtol=1e-5)
     np.testing.assert_allclose(second.mean, mean / deviation + 1, rtol=1e-5)
     assert abs(second.mean_shift / second.mean_lag - 1) > 0.1
+    assert first.mean_mode < 1e-6
+    in_deviations = mean / deviation / np.sqrt(moving_variance + model.layers[1].epsilon)
+    np.testing.assert_allclose(second.mean_mode, np.sqrt((in_deviations**2).mean()), rtol=1e-5)
 
 
 def test_arrays_are_cut_in_random_order(rng):
@@ -420,3 +423,12 @@ def test_arrays_are_cut_in_random_order(rng):
     several = keras.Model([one := keras.Input((1,)), other := keras.Input((1,))], keras_bn.BatchNormalization()(keras.layers.Subtract()([one, other])))
     [shift] = variance_shift(several, [x, x])  # Rows stay together.
     np.testing.assert_array_equal(shift.variance, 0)
+
+
+def test_the_prediction_through_a_flatten(inputs):
+    x = inputs((50, 2, 3, 2))
+    dense = keras.layers.Dense(3)
+    layers = [keras.layers.Dropout(0.4), keras.layers.Flatten(), dense, keras_bn.BatchNormalization()]
+    [shift] = variance_shift(keras.Sequential([keras.Input((2, 3, 2)), *layers]), iter([x]))
+    spread = (x.reshape(50, 12).astype("float64") ** 2).mean(0) @ dense.kernel.numpy().astype("float64") ** 2
+    np.testing.assert_allclose(shift.predicted_variance, shift.variance + spread * 0.4 / 0.6, rtol=1e-4)  # Rounding of the products in float32.
