@@ -1276,7 +1276,7 @@ MUTANTS = {
         OF_VARIANCES,
         "if sizes[name] > least or ",
         "if ",
-        [f"{TEST_OF_VARIANCES}::test_too_few_data_are_said_to_be"],
+        [f"{TEST_OF_VARIANCES}::test_moving_statistics_that_scatter_are_said_to"],
     ),
     "statistics that never move lag": (
         AFTER_STEPS,
@@ -1342,7 +1342,7 @@ MUTANTS = {
         OF_VARIANCES,
         "    if besides > max(",
         "    if False and besides > max(",
-        [f"{TEST_OF_VARIANCES}::test_warming_up_is_not_all_where_inputs_have_moved_on"],
+        [f"{TEST_OF_VARIANCES}::test_what_is_off_besides_warming_up_is_said"],
     ),
     "more is left than there is": (
         OF_VARIANCES,
