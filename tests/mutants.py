@@ -30,9 +30,8 @@ LP_FORM, RENORM = (f"keras_bn/arithmetic/{name}.py" for name in ("lp_form", "ren
 EVALUATION, RECORDED, ORDER, NORMALIZATION, BATCHES, BUILDING, PREPARED = (
     f"keras_bn/inspection/{name}.py" for name in ("evaluation", "recorded_calls", "layer_order", "normalization_layers", "batches", "building", "prepared")
 )
-SHIFT, VARIANCES, LANDSCAPE, ACTIVATIONS, MOMENTS_OF_CHANNELS = (
-    f"keras_bn/measures/{name}.py" for name in ("covariate_shift", "variance_shift", "loss_landscape", "activations", "channel_moments")
-)
+MOMENTS_OF_CHANNELS = "keras_bn/inspection/channel_moments.py"
+SHIFT, VARIANCES, LANDSCAPE, ACTIVATIONS = (f"keras_bn/measures/{name}.py" for name in ("covariate_shift", "variance_shift", "loss_landscape", "activations"))
 TEST_SHIFT, TEST_VARIANCES, TEST_LANDSCAPE, TEST_ACTIVATIONS, TEST_NO_TRACE, TEST_QUANTITIES = (
     f"tests/keras_bn/measures/test_{name}.py" for name in ("covariate_shift", "variance_shift", "loss_landscape", "activations", "no_trace", "quantities")
 )

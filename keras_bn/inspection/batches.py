@@ -1,6 +1,7 @@
 """The inputs of a model, batch by batch, from whatever `fit` and `predict` take as data."""
 
 import functools
+import itertools
 from collections.abc import Iterable, Iterator
 
 import keras
@@ -10,7 +11,7 @@ import tensorflow as tf
 BATCH_SIZE = 128  # Of arrays, which are not batched by themselves.
 
 
-def inputs(data, size: int = BATCH_SIZE) -> Iterator:
+def inputs(data, size: int = BATCH_SIZE, number: int | None = None) -> Iterator:
     """What a model takes as `x`, for each batch of the data in turn.
 
     Args:
@@ -18,22 +19,25 @@ def inputs(data, size: int = BATCH_SIZE) -> Iterator:
             always the same; a tuple of such inputs and targets, and sample weights; or batches, of inputs or such tuples: a tf.data.Dataset, a
             keras.utils.PyDataset or whatever else can be iterated over.
         size: of batches of arrays.
+        number: so many batches at most, which may be of data without an end; None: all.
 
     Raises:
         ValueError: what is no data, no batch at all, batches without an end or of something else than arrays, or a list of arrays of unequal numbers of
             examples.
     """
-    refuse(data)
+    refuse(data, number)
     if isinstance(data, tuple):
         data = keras.utils.unpack_x_y_sample_weight(data)[0]
-        refuse(data)
+        refuse(data, number)
     if _holds_arrays(data):
         batches = _cut(data, size)
     else:
-        parts = (data[index] for index in range(len(data))) if isinstance(data, keras.utils.PyDataset) else data
+        parts = data
+        if isinstance(data, keras.utils.PyDataset):
+            parts = (data[index] for index in (itertools.count() if data.num_batches is None else range(data.num_batches)))
         batches = (keras.utils.unpack_x_y_sample_weight(part)[0] for part in parts)
     empty = True
-    for batch in batches:
+    for batch in itertools.islice(batches, number):
         empty = False
         for value in tf.nest.flatten(batch):
             if not _is_array(value) and not isinstance(value, tf.SparseTensor):
@@ -43,13 +47,15 @@ def inputs(data, size: int = BATCH_SIZE) -> Iterator:
         raise ValueError("`data` holds no batch; expected one at least: if it is a generator, it may have been used up, so give a dataset instead.")
 
 
-def refuse(data) -> None:
+def refuse(data, number: int | None = None) -> None:
     """Raises the ValueErrors of `inputs` that can be found without reading the data."""
     if (not isinstance(data, Iterable | keras.utils.PyDataset) and not _is_array(data)) or isinstance(data, str):
         raise ValueError(
             f"`data` is {data!r}; expected inputs of the model, or batches of them: an array, a tf.data.Dataset, a keras.utils.PyDataset or what else can be "
             "iterated over."
         )
+    if number is not None:
+        return
     endless = isinstance(data, tf.data.Dataset) and data.cardinality() == tf.data.INFINITE_CARDINALITY
     if endless or (isinstance(data, keras.utils.PyDataset) and data.num_batches is None):
         raise ValueError("`data` has no end; expected batches that do: for instance the first so many, by `take` of a tf.data.Dataset.")

@@ -46,6 +46,17 @@ def snapshot(model: keras.Model) -> Snapshot:
     return Snapshot(values(model.trainable_variables), values(model.non_trainable_variables))
 
 
+def advanced(model: keras.Model, snapshot: Snapshot, index: tf.Tensor) -> Snapshot:
+    """The snapshot, with the states of its seed generators as they are `index` drawings later, so that each batch gets dropout masks of its own."""
+    # The state of a seed generator is a seed and a counter.
+    return snapshot._replace(
+        state=[
+            value + tf.cast([0, index], value.dtype) if variable.name == "seed_generator_state" else value
+            for variable, value in zip(model.non_trainable_variables, snapshot.state)
+        ]
+    )
+
+
 def tensors(structure):
     """The same structure of tensors; None, sparse and ragged tensors stay what they are."""
     unchanged = tf.SparseTensor | tf.RaggedTensor | None

@@ -13,7 +13,8 @@ def intercepted(layers: Sequence[keras.Layer], handle: Callable):
 
     Args:
         layers: whose calls are intercepted; a call that another intercepted call makes is left alone.
-        handle: its `call` is a function without arguments that makes the call; its `arguments` is a dict, name to what the layer received.
+        handle: its `call` is a function that makes the call, with other values for arguments where it is given some by name; its `arguments` is a dict, name to
+            what the layer received.
     """
     inside = False
 
@@ -26,7 +27,8 @@ def intercepted(layers: Sequence[keras.Layer], handle: Callable):
                 return original(*args, **kwargs)
             inside = True
             try:
-                return handle(layer, lambda: original(*args, **kwargs), inspect.signature(original).bind(*args, **kwargs).arguments)
+                bound = inspect.signature(original).bind(*args, **kwargs)
+                return handle(layer, lambda **others: _called(original, bound, others), dict(bound.arguments))
             finally:
                 inside = False
 
@@ -41,3 +43,8 @@ def intercepted(layers: Sequence[keras.Layer], handle: Callable):
         for layer in layers:
             vars(layer).pop("call", None)
             vars(layer).update({"call": replaced[layer]} if layer in replaced else {})
+
+
+def _called(function, bound, others):
+    bound.arguments.update(others)
+    return function(*bound.args, **bound.kwargs)

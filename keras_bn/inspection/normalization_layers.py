@@ -70,11 +70,12 @@ class Calls(list):
 
 
 @contextlib.contextmanager
-def watched(model: keras.Model, watch: Callable = lambda inputs: None):
+def watched(model: keras.Model, watch: Callable = lambda inputs: None, training: bool | None = None):
     """Yields `Calls`, to which evaluations of the model inside it add a `Call` for every call of one of its batch normalisation layers.
 
     Args:
         watch: receives the inputs of each call before they are used.
+        training: whether these layers, and no others, compute as in training; None: as they are called.
 
     Raises:
         ValueError: a layer is called within a function or a loop, which does not let its inputs out.
@@ -114,7 +115,7 @@ def watched(model: keras.Model, watch: Callable = lambda inputs: None):
                 "leave out TimeDistributed and its like."
             )
         watch(_present(inputs))
-        outputs = call()
+        outputs = call() if training is None else call(training=training)
         before, mask = source(inputs), arguments.get("mask")
         if isinstance(before, keras.Layer) and noise_variance(before) is not None:
             before = _Spread(before, tf.square(tf.cast(_present(inputs), tf.float64)))

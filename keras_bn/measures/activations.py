@@ -10,10 +10,10 @@ import tensorflow as tf
 
 from keras_bn import functional
 from keras_bn.inspection import building, evaluation, normalization_layers
+from keras_bn.inspection.channel_moments import channel_moments
 from keras_bn.inspection.evaluation import Batch, Snapshot
 from keras_bn.inspection.objective import Objective
 from keras_bn.inspection.prepared import prepared
-from keras_bn.measures.channel_moments import channel_moments
 from keras_bn.measures.quantities import Colours, Quantity
 
 NAME = "activation_statistics"

@@ -13,8 +13,8 @@ import tensorflow as tf
 
 from keras_bn import functional, keras_internals
 from keras_bn.inspection import batches, building, evaluation, normalization_layers
+from keras_bn.inspection.channel_moments import channel_moments
 from keras_bn.inspection.prepared import prepared
-from keras_bn.measures.channel_moments import channel_moments
 from keras_bn.measures.conclusions.variance_shift import moving_scatter
 from keras_bn.measures.quantities import Colours, Quantity
 
@@ -191,9 +191,8 @@ class Measure:
 
     def _moments_of_batch(self, snapshot, x, index):
         model = self._model()
-        state = [_advanced(variable, value, index) for variable, value in zip(model.non_trainable_variables, snapshot.state)]
         with normalization_layers.watched(model) as training_calls:
-            evaluation.outputs(model, snapshot._replace(state=state), x, training=True)
+            evaluation.outputs(model, evaluation.advanced(model, snapshot, index), x, training=True)
         with normalization_layers.watched(model) as calls:
             evaluation.outputs(model, snapshot, x, training=False)
         of_layer = {name: [call for call in calls if call.layer is layer()] for name, layer in self._names.items()}
@@ -279,11 +278,6 @@ def _stacked(parts):
     counts, *others = zip(*parts)
     counts = [tf.broadcast_to(count, tf.shape(parts[0].mean)) for count in counts]
     return functional.Moments(*(tf.stack(values) for values in (counts, *others)))
-
-
-def _advanced(variable, value, index):
-    """The state of a seed generator, which is a seed and a counter, as it is `index` drawings later, so that each batch gets masks of its own."""
-    return value + tf.cast([0, index], value.dtype) if variable.name == "seed_generator_state" else value
 
 
 def _full(parts):
