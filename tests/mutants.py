@@ -47,6 +47,10 @@ CHAIN, FUNCTIONAL_CALLS, TEST_CHAIN = (
     *(f"keras_bn/inspection/{name}.py" for name in ("chain", "functional_calls")),
     "tests/keras_bn/inspection/test_chain.py",
 )
+REBUILDING, CONVERT, REVERT, AFFINE, FOLDABLE, FOLD, RECALIBRATE, LAYERWISE = (
+    f"keras_bn/surgery/{name}.py" for name in ("rebuilding", "convert", "revert", "affine", "foldable", "fold", "recalibrate", "layerwise")
+)
+TEST_CONVERT, TEST_FOLD, TEST_RECALIBRATE = (f"tests/keras_bn/surgery/test_{name}.py" for name in ("convert", "fold", "recalibrate"))
 QUANTITIES, CONCLUSION, OF_VARIANCES, OF_SHIFTS, OF_ACTIVATIONS, OF_LANDSCAPES = (
     f"keras_bn/measures/{name}.py"
     for name in (
@@ -681,9 +685,9 @@ MUTANTS = {
         [f"{TEST_VARIANCES}::test_lag_is_what_the_moving_variance_is_off_by"],
     ),
     "one mask for all batches": (
-        VARIANCES,
-        "return value + tf.cast([0, index], value.dtype) if",
-        "return value if",
+        EVALUATION,
+        "value + tf.cast([0, index], value.dtype) if",
+        "value if",
         [f"{TEST_VARIANCES}::test_each_batch_has_masks_of_its_own"],
     ),
     "Dropout through weights that are not squared": (
@@ -1414,6 +1418,141 @@ MUTANTS = {
         "            if isinstance(before, keras.Layer):\n                made_by[id(outputs)] = outputs, before\n",
         "",
         [f"{TEST_VARIANCES}::test_the_prediction_through_a_flatten"],
+    ),
+    "inner layers set what outer ones are": (
+        REBUILDING,
+        "for layer, new in pairs.items():\n            new.trainable = layer.trainable",
+        "for layer, new in reversed(pairs.items()):\n            new.trainable = layer.trainable",
+        [f"{TEST_CONVERT}::test_every_layer_becomes_ours_and_all_else_stays[fine_tuned]"],
+    ),
+    "a copy shares its layers": (
+        REBUILDING,
+        "                copy = _of_configuration(layer, changes)",
+        "                copy = layer if isinstance(layer, keras.layers.Dense) else _of_configuration(layer, changes)",
+        [f"{TEST_CONVERT}::test_every_layer_becomes_ours_and_all_else_stays[towers]"],
+    ),
+    "layers within layers stay": (
+        REBUILDING,
+        "            keras_internals.replace_layer(copy, other, new)",
+        "            pass",
+        [f"{TEST_CONVERT}::test_every_layer_becomes_ours_and_all_else_stays[holding]"],
+    ),
+    "functions are made anew": (
+        REBUILDING,
+        "        object.__setattr__(copy, name, vars(layer)[name])",
+        "        pass",
+        [f"{TEST_CONVERT}::test_every_layer_becomes_ours_and_all_else_stays[with_functions]"],
+    ),
+    "the optimizer begins anew": (
+        REBUILDING,
+        "                other.assign(tf.convert_to_tensor(variable))\n        elif",
+        "                pass\n        elif",
+        [f"{TEST_CONVERT}::test_training_goes_on_in_the_middle"],
+    ),
+    "states of Dropout are lost": (
+        REBUILDING,
+        "    for variable, other in zip(variables, new):\n        other.assign(tf.convert_to_tensor(variable))",
+        "    for variable, other in zip(variables, new):\n        if 'seed' not in variable.name:\n            other.assign(tf.convert_to_tensor(variable))",
+        [f"{TEST_CONVERT}::test_training_goes_on_in_the_middle"],
+    ),
+    "a copy outside of the strategy": (
+        REBUILDING,
+        "with model.distribute_strategy.scope():",
+        "if True:",
+        [f"{TEST_CONVERT}::test_a_model_of_replicas_is_copied_in_its_strategy"],
+    ),
+    "options for Keras's layers only": (
+        CONVERT,
+        "(keras.layers.BatchNormalization, BatchNormalization) if options else",
+        "(keras.layers.BatchNormalization,) if options else",
+        [f"{TEST_CONVERT}::test_options_go_to_all_layers"],
+    ),
+    "what Keras lacks is lost silently": (REVERT, "        _refuse(layer)", "        pass", [f"{TEST_CONVERT}::test_refusals"]),
+    "a bias is not scaled": (
+        AFFINE,
+        'values["bias"] * affine.factor + affine.shift',
+        'values["bias"] + affine.shift',
+        [f"{TEST_FOLD}::test_behind_a_linear_layer"],
+    ),
+    "a transposed kernel like any other": (
+        AFFINE,
+        "    if isinstance(layer, TRANSPOSED):\n        factor",
+        "    if False:\n        factor",
+        [f"{TEST_FOLD}::test_behind_a_linear_layer[transposed-True]"],
+    ),
+    "groups in the wrong order": (
+        AFFINE,
+        "kernel.reshape(*kernel.shape[:-1], groups, -1)",
+        "kernel.reshape(*kernel.shape[:-1], -1, groups).swapaxes(-1, -2)",
+        [f"{TEST_FOLD}::test_in_front_of_a_linear_layer[convolution of groups-True]"],
+    ),
+    "a depthwise shift as it is": (
+        AFFINE,
+        "(_over_positions(kernel) * affine.shift[:, np.newaxis]).reshape(-1)",
+        "(kernel[0, 0] * affine.shift[:, np.newaxis]).reshape(-1) if kernel.ndim == 4 else 0",
+        [f"{TEST_FOLD}::test_in_front_of_a_linear_layer[depthwise-True]"],
+    ),
+    "folded in front of what pads": (FOLDABLE, '!= "valid"', '== "never"', [f"{TEST_FOLD}::test_why_not"]),
+    "folded where others read": (
+        FOLDABLE,
+        "(number := len(calls.readers(tensor))) > 1",
+        "(number := len(calls.readers(tensor))) > 9",
+        [f"{TEST_FOLD}::test_why_not"],
+    ),
+    "folded where the model returns it": (
+        FOLDABLE,
+        "        if reason is None and calls.is_output(tensor):",
+        "        if False:",
+        [f"{TEST_FOLD}::test_why_not"],
+    ),
+    "folded across axes": (FOLDABLE, "    if _channel_axis(operation, rank) != range(rank)[layer.axis]:", "    if False:", [f"{TEST_FOLD}::test_why_not"]),
+    "an output loses its name": (
+        FOLD,
+        "if each.is_output else DROPPED",
+        "if False else DROPPED",
+        [f"{TEST_FOLD}::test_outputs_keep_their_names"],
+    ),
+    "all layers at the statistics of before": (
+        LAYERWISE,
+        "                    snapshot.state[indices[id(variable)]] = tf.cast(value, variable.dtype)",
+        "                    pass",
+        [f"{TEST_RECALIBRATE}::test_layer_by_layer_equals_numpy"],
+    ),
+    "what was kept begins elsewhere": (
+        LAYERWISE,
+        "                kept, begin = onwards, end",
+        "                kept = onwards",
+        [f"{TEST_RECALIBRATE}::test_layer_by_layer_equals_numpy"],
+    ),
+    "batches count alike": (
+        LAYERWISE,
+        "    return functional.merge_moments(",
+        "    return functional.average_moments(",
+        [f"{TEST_RECALIBRATE}::test_layer_by_layer_equals_numpy"],
+    ),
+    "Dropout always acts": (
+        RECALIBRATE,
+        "Layerwise(model, layers, dropout)",
+        "Layerwise(model, layers, True)",
+        [f"{TEST_RECALIBRATE}::test_dropout_acts_if_asked"],
+    ),
+    "frozen layers move": (
+        RECALIBRATE,
+        "for layer in normalization_layers.names(model) if layer.trainable]",
+        "for layer in normalization_layers.names(model)]",
+        [f"{TEST_RECALIBRATE}::test_frozen_layers_keep_their_statistics"],
+    ),
+    "by batches is in inference": (
+        RECALIBRATE,
+        "normalization_layers.watched(model, training=True)",
+        "normalization_layers.watched(model, training=False)",
+        [f"{TEST_RECALIBRATE}::test_by_batches_equals_numpy"],
+    ),
+    "NaN is a statistic": (
+        RECALIBRATE,
+        "        if not bool(tf.reduce_all(tf.math.is_finite(",
+        "        if False and not bool(tf.reduce_all(tf.math.is_finite(",
+        [f"{TEST_RECALIBRATE}::test_refusals_leave_the_model_alone"],
     ),
 }
 

@@ -4,6 +4,7 @@ import pathlib
 import re
 import shlex
 
+import keras
 import pytest
 from absl import flags
 from absl.testing import flagsaver
@@ -12,7 +13,7 @@ import keras_bn
 from recipes import deep_vgg  # noqa: F401  (defines the flags)
 
 ROOT = pathlib.Path(__file__).parents[1]
-README, MEASUREMENTS = ((ROOT / name).read_text() for name in ("README.md", "docs/measurements.md"))
+README, MEASUREMENTS, SURGERY = ((ROOT / name).read_text() for name in ("README.md", "docs/measurements.md", "docs/surgery.md"))
 
 
 def blocks(language, text=README):
@@ -38,6 +39,14 @@ def test_the_measurements_run_and_each_tag_is_listed(tmp_path, monkeypatch):
     for measure, quantity, *_ in (tag.split("/") for tag in tags):
         section = MEASUREMENTS.split(f"\n## {measure.replace('_', ' ').capitalize()}\n")[1].split("\n## ")[0]
         assert re.search(rf"[`/]{quantity}[`/]", section), f"{measure}/{quantity}"
+
+
+def test_surgery_runs_and_each_tool_is_there():
+    names = {}
+    for code in blocks("python", SURGERY):
+        exec(code, names)
+    assert type(names["theirs"].layers[2]) is keras.layers.BatchNormalization
+    assert all(f"`{tool}`" in SURGERY for tool in keras_bn.surgery.__all__)
 
 
 def test_there_are_two_set_up_lines_that_start_from_nothing():
