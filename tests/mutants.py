@@ -1423,7 +1423,7 @@ MUTANTS = {
         REBUILDING,
         "for layer, new in pairs.items():\n            new.trainable = layer.trainable",
         "for layer, new in reversed(pairs.items()):\n            new.trainable = layer.trainable",
-        [f"{TEST_CONVERT}::test_every_layer_becomes_ours_and_all_else_stays[fine_tuned]"],
+        [f"{TEST_CONVERT}::test_every_layer_becomes_ours_and_all_else_stays[towers]"],
     ),
     "a copy shares its layers": (
         REBUILDING,

@@ -85,9 +85,11 @@ def with_functions():
 
 
 def towers():
-    """Two inputs through one nested model and one layer that is shared, operations that are no layers, and outputs by name."""
+    """Two inputs through one nested model, which is frozen, and one layer that is shared, operations that are no layers, and outputs by name."""
     one, other = keras.Input((8,), name="one"), keras.Input((8,), name="other")
     tower = keras.Sequential([keras.Input((8,)), layers.Dense(4), layers.BatchNormalization(name="inner")], name="tower")
+    tower.trainable = False
+    tower.get_layer("inner").trainable = True  # By itself, which the tower overrules.
     shared = layers.BatchNormalization(name="shared")
     both = keras.ops.concatenate([shared(tower(one)), shared(tower(other))]) * 2
     dense = layers.Dense(3, name="dense")(both)
