@@ -50,6 +50,8 @@ CHAIN, FUNCTIONAL_CALLS, TEST_CHAIN = (
 REBUILDING, CONVERT, REVERT, AFFINE, FOLDABLE, FOLD, RECALIBRATE, LAYERWISE = (
     f"keras_bn/surgery/{name}.py" for name in ("rebuilding", "convert", "revert", "affine", "foldable", "fold", "recalibrate", "layerwise")
 )
+FREEZE, TEST_FREEZE = "keras_bn/surgery/freeze.py", "tests/keras_bn/surgery/test_freeze.py"
+IN_FIT, TEST_IN_FIT = "keras_bn/callbacks/recalibrate.py", "tests/keras_bn/callbacks/test_recalibrate.py"
 TEST_CONVERT, TEST_FOLD, TEST_RECALIBRATE = (f"tests/keras_bn/surgery/test_{name}.py" for name in ("convert", "fold", "recalibrate"))
 QUANTITIES, CONCLUSION, OF_VARIANCES, OF_SHIFTS, OF_ACTIVATIONS, OF_LANDSCAPES = (
     f"keras_bn/measures/{name}.py"
@@ -1553,6 +1555,48 @@ MUTANTS = {
         "        if not bool(tf.reduce_all(tf.math.is_finite(",
         "        if False and not bool(tf.reduce_all(tf.math.is_finite(",
         [f"{TEST_RECALIBRATE}::test_refusals_leave_the_model_alone"],
+    ),
+    "what is frozen thaws with the model": (
+        FREEZE,
+        'bool(value) and getattr(self, "affine", False)',
+        "bool(value)",
+        [f"{TEST_FREEZE}::test_statistics_stay_in_training"],
+    ),
+    "frozen for gamma and beta only": (
+        FREEZE,
+        "super().call(inputs, training=False, mask=mask)",
+        "super().call(inputs, training=training, mask=mask)",
+        [f"{TEST_FREEZE}::test_statistics_stay_in_training"],
+    ),
+    "a file forgets what may be trained": (
+        FREEZE,
+        '{**super().get_config(), "affine": self.affine}',
+        "super().get_config()",
+        [f"{TEST_FREEZE}::test_it_is_saved_and_can_be_taken_back"],
+    ),
+    "a refusal freezes half": (
+        FREEZE,
+        "    for layer in layers:\n        if type(layer) not in _FROZEN",
+        "    for layer in layers:\n        layer.trainable = False\n        if type(layer) not in _FROZEN",
+        [f"{TEST_FREEZE}::test_refusals"],
+    ),
+    "validation before its statistics": (
+        IN_FIT,
+        "        if self._epoch is not None:  # Else",
+        "        if False:  # Else",
+        [f"{TEST_IN_FIT}::test_validation_has_population_statistics"],
+    ),
+    "evaluate changes a model": (
+        IN_FIT,
+        "        if self._epoch is not None:  # Else",
+        "        if self._recalibrate() or self._epoch is not None:  # Else",
+        [f"{TEST_IN_FIT}::test_evaluate_alone_changes_nothing"],
+    ),
+    "no statistics at the end": (
+        IN_FIT,
+        "        self._epoch = None\n        self._recalibrate()",
+        "        self._epoch = None",
+        [f"{TEST_IN_FIT}::test_averaged_weights_get_statistics_of_their_own"],
     ),
 }
 

@@ -17,10 +17,15 @@ def is_built(model: keras.Model) -> bool:
     return model in _called or (model.built and all(layer.built for layer in keras_internals.layers_within(model)))
 
 
-def refuse_unbuilt(model: keras.Model) -> None:
-    """Raises a ValueError for what is no model, or none that has its weights."""
+def refuse_no_model(model: keras.Model) -> None:
+    """Raises a ValueError for what is no model."""
     if not isinstance(model, keras.Model):
         raise ValueError(f"`model` is {model!r}; expected a keras.Model: if it is a path, load it by keras.saving.load_model.")
+
+
+def refuse_unbuilt(model: keras.Model) -> None:
+    """Raises a ValueError for what is no model, or none that has its weights."""
+    refuse_no_model(model)
     if not is_built(model):
         raise ValueError(f"{model.name} is not built, so that it has no weights yet; expected one that has: {ADVICE}.")
 

@@ -3,7 +3,8 @@
 from keras_bn.surgery.convert import convert
 from keras_bn.surgery.fold import fold
 from keras_bn.surgery.foldable import foldable
+from keras_bn.surgery.freeze import freeze, unfreeze
 from keras_bn.surgery.recalibrate import recalibrate
 from keras_bn.surgery.revert import revert
 
-__all__ = ["convert", "fold", "foldable", "recalibrate", "revert"]
+__all__ = ["convert", "fold", "foldable", "freeze", "recalibrate", "revert", "unfreeze"]

@@ -8,8 +8,10 @@ from keras_bn import keras_internals
 from keras_bn.inspection import building
 from keras_bn.layers import BatchNormalization, LpBatchNormalization, NoisyBatchNormalization, UniformDropout
 from keras_bn.surgery import affine
+from keras_bn.surgery.freeze import Frozen
 
-NORMALIZATIONS = keras.layers.BatchNormalization, BatchNormalization, LpBatchNormalization, NoisyBatchNormalization  # In inference all compute alike.
+# In inference all compute alike.
+NORMALIZATIONS = keras.layers.BatchNormalization, BatchNormalization, LpBatchNormalization, NoisyBatchNormalization
 NOTHING_IN_INFERENCE = (
     keras.layers.Dropout,
     keras.layers.SpatialDropout1D,
@@ -141,7 +143,7 @@ def _fold(layer, calls, before):
     if layer in calls.holder:
         holder = calls.holder[layer]
         return None, False, f"it is held by {holder.name} ({type(holder).__name__}), whose code says what is in front of it"
-    if type(layer) not in NORMALIZATIONS:
+    if type(layer) not in NORMALIZATIONS and not isinstance(layer, Frozen):
         return None, False, f"what a {type(layer).__name__} computes is its own"
     if len(calls.of(layer)) != 1:
         return None, False, f"it is shared by {len(calls.of(layer))} calls"

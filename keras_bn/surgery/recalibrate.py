@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_bn import functional
 from keras_bn.inspection import batches, building, evaluation, normalization_layers
+from keras_bn.surgery.freeze import Frozen
 from keras_bn.surgery.layerwise import Layerwise, evaluating, pooled
 
 SEQUENTIAL, BATCH = "sequential", "batch"
@@ -79,11 +80,10 @@ def recalibrate(
         normalised: the mean by 1.5 standard deviations, the variance to 4 times what it was
     """
     building.refuse_unbuilt(model)
-    if method not in (SEQUENTIAL, BATCH):
-        raise ValueError(f"`method` is {method!r}; expected {SEQUENTIAL!r} or {BATCH!r}: leave it out for the exact one.")
+    refuse_method(method)
     if isinstance(data, Iterator) and method == SEQUENTIAL:
         raise ValueError(f"`data` is a {type(data).__name__}, used up once it is read; expected what can be read again: a dataset, or method={BATCH!r}.")
-    layers = [layer for layer in normalization_layers.names(model) if layer.trainable]
+    layers = [layer for layer in normalization_layers.names(model) if layer.trainable and not isinstance(layer, Frozen)]
     if not layers:
         raise ValueError(f"all batch normalisation layers of {model.name} are frozen; expected one at least that is not: set its `trainable`.")
 
@@ -106,6 +106,12 @@ def recalibrate(
         for layer, parts in _moments_by_batch(model, layers, read(), dropout, _Bar("batches", verbose)).items():
             settle(layer, pooled(parts))
     return _assign({layer: population[layer] for layer in layers if population.get(layer)})
+
+
+def refuse_method(method: str) -> None:
+    """Raises a ValueError for what is no method."""
+    if method not in (SEQUENTIAL, BATCH):
+        raise ValueError(f"`method` is {method!r}; expected {SEQUENTIAL!r} or {BATCH!r}: leave it out for the exact one.")
 
 
 def _moments_by_batch(model, layers, inputs, dropout, progress):
