@@ -1540,8 +1540,8 @@ MUTANTS = {
     ),
     "frozen layers move": (
         RECALIBRATE,
-        "for layer in normalization_layers.names(model) if layer.trainable]",
-        "for layer in normalization_layers.names(model)]",
+        " if layer.trainable and not isinstance(layer, Frozen)]",
+        "]",
         [f"{TEST_RECALIBRATE}::test_frozen_layers_keep_their_statistics"],
     ),
     "by batches is in inference": (

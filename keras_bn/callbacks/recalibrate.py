@@ -17,7 +17,7 @@ class Recalibrate(keras.callbacks.Callback):
     `keras.callbacks.SwapEMAWeights`: then validation, and the model at the end, have the statistics of the averaged weights.
 
     Args:
-        data, steps, method, dropout, batch_size: as of `surgery.recalibrate`. The data are read each time, and must not share a random state with those of `fit`.
+        data, steps, method, dropout, batch_size: as of `surgery.recalibrate`. The data are read each time, and share no random state with those of `fit`.
         every: "epoch", or a number of epochs.
 
     Attributes:
