@@ -23,9 +23,9 @@ flags.DEFINE_string("json", None, "File for all the numbers, with machine and ve
 FLAGS = flags.FLAGS
 
 
-def define_choices(name, choices, help_text):
-    """Defines a flag whose value is a list out of `choices`, all by default, written with commas."""
-    flags.DEFINE_list(name, list(choices), help_text)
+def define_choices(name, choices, help_text, default=None):
+    """Defines a flag whose value is a list out of `choices`, written with commas; default: a list of some, or None for all."""
+    flags.DEFINE_list(name, list(choices if default is None else default), help_text)
     message = f"expected a comma separated list out of {', '.join(choices)}."
     flags.register_validator(name, lambda values: bool(values) and set(values) <= set(choices), message)
 

@@ -19,6 +19,8 @@ ROOT = pathlib.Path(__file__).parents[2]
 SMALL = {
     "layer": ["--shapes=64x4x4x8", "--dtypes=float32", "--compile=graph"],
     "train_step": ["--depth=11", "--width=0.02", "--batch_size=2"],
+    "folding": ["--nets=MobileNetV3Small", "--ways=graph,onnxruntime", "--batch_sizes=1", "--seconds=0"],
+    "recalibration": ["--dataset=digits", "--epochs=1", "--seeds=0", "--nets=a"],
     "instruments": ["--net=vgg11", "--width=0.02", "--batch_size=2", "--images=4", "--instruments=VarianceShift,by_hand", "--intervals=4", "--seconds=0"],
 }
 
@@ -64,6 +66,23 @@ def test_layer_tells_times_and_ratios_of_every_mode(tmp_path):
             0 < each["milliseconds"]["keras"][lower] <= each["milliseconds"]["keras"][upper] for lower, upper in [("lower", "median"), ("median", "upper")]
         )
     assert record["geometric_means"] == []
+
+
+def test_folding_tells_what_is_gone_and_what_it_gains(tmp_path):
+    output, record = measured("folding", tmp_path / "folding.json")
+    [net] = record["comparisons"]
+    assert (net["gone"], net["layers"], net["reasons"]) == (34, 34, {})
+    assert 0 < net["accuracy"]["difference"] < 1e-5
+    assert net["ratios"].keys() == {"graph 1", "onnxruntime 1"}
+    assert "| MobileNetV3Small | 34 of 34 |" in output
+
+
+def test_recalibration_tells_errors_before_and_after(tmp_path):
+    output, record = measured("recalibration", tmp_path / "recalibration.json")
+    [each] = record["comparisons"]
+    assert each["errors"].keys() == {"as trained", "recalibrated", "recalibrated with Dropout", "by batches"}
+    assert all(0 <= error <= 100 for error in each["errors"].values())
+    assert "| a: Dropout in front of the last BN of each block |" in output
 
 
 def test_train_step_tells_times_and_overheads_of_every_net(tmp_path):

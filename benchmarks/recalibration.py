@@ -1,0 +1,124 @@
+"""What does it give to recalibrate batch normalisation (`keras_bn.surgery.recalibrate`) in nets with Dropout in front of it, and of averaged weights?
+
+Trains a small residual net of three blocks, with Dropout as Li, Chen, Hu & Yang 2018 place it (a: right in front of the last batch normalisation of each
+block; b: in front of the last convolution of it), without, and without but with weights that `keras.callbacks.SwapEMAWeights` averages, whose moving statistics
+are those of the weights before averaging. Shows test errors in per cent, mean and standard deviation over the seeds: as trained, recalibrated on the training
+images without Dropout (the remedy of their section 4.3) and with it, and by batches; beside the paper's Table 3, of other nets.
+
+    python -m benchmarks.recalibration                                                    digits, some minutes on 2 cores
+    python -m benchmarks.recalibration --dataset=cifar10 --data_dir=DIR --epochs=8        an hour and a half
+"""
+
+from absl import app, flags
+
+from benchmarks import program
+
+NONE, IN_FRONT, BEFORE_CONVOLUTION, AVERAGED = "none", "a", "b", "averaged"
+NETS = {
+    NONE: "no Dropout",
+    IN_FRONT: "a: Dropout in front of the last BN of each block",
+    BEFORE_CONVOLUTION: "b: Dropout in front of its last convolution",
+    AVERAGED: "no Dropout, averaged weights",
+}
+RATE, WIDTH, MOMENTUM = 0.5, 16, 0.9  # MOMENTUM: of the moving statistics, as PyTorch's nets of the paper have.
+AVERAGING = 0.99
+PAPER = {IN_FRONT: "8.42 to 6.42 and 4.43 to 3.96", BEFORE_CONVOLUTION: "5.85 to 5.77 and 4.09 to 3.93"}  # PreResNet-110 and ResNeXt-29, CIFAR-10.
+
+
+def define_flags():
+    """Called where this is the program only: the flags are those of recipes, with other defaults."""
+    from recipes import flags as _  # noqa: F401
+
+    for name, default in {"dataset": None, "data_dir": None, "seeds": [0, 1, 2, 3, 4], "epochs": 15, "batch_size": 128}.items():
+        flags.declare_key_flag(name)
+        if default is not None:
+            flags.FLAGS.set_default(name, default)
+    program.define_choices("nets", tuple(NETS), "none: no Dropout; a and b: where Dropout is; averaged: no Dropout, and weights that are averages.")
+    flags.adopt_module_key_flags(program)
+
+
+def net(kind, shape, classes):
+    """Three residual blocks of two convolutions, of WIDTH, twice and four times as many filters."""
+    import keras
+    from keras import layers
+
+    def normalised(x):
+        return layers.BatchNormalization(momentum=MOMENTUM)(x)
+
+    inputs = keras.Input(shape)
+    x = layers.ReLU()(normalised(layers.Conv2D(WIDTH, 3, padding="same", use_bias=False)(inputs)))
+    for block in range(3):
+        filters, strides = WIDTH * 2**block, 1 if block == 0 else 2
+        y = layers.ReLU()(normalised(layers.Conv2D(filters, 3, strides, padding="same", use_bias=False)(x)))
+        if kind == BEFORE_CONVOLUTION:
+            y = layers.Dropout(RATE)(y)
+        y = layers.Conv2D(filters, 3, padding="same", use_bias=False)(y)
+        if kind == IN_FRONT:
+            y = layers.Dropout(RATE)(y)
+        x = layers.ReLU()(layers.Add()([normalised(y), normalised(layers.Conv2D(filters, 1, strides, use_bias=False)(x))]))
+    return keras.Model(inputs, layers.Dense(classes)(layers.GlobalAveragePooling2D()(x)))
+
+
+def trained(kind, dataset, seed, epochs, batch_size):
+    import keras
+
+    keras.utils.set_random_seed(seed)
+    model = net(kind, dataset.image_shape, dataset.classes)
+    steps = epochs * -(-len(dataset.y_train) // batch_size)
+    averaging = {"use_ema": True, "ema_momentum": AVERAGING} if kind == AVERAGED else {}
+    optimizer = keras.optimizers.SGD(keras.optimizers.schedules.CosineDecay(0.1, steps), momentum=0.9, **averaging)
+    model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    callbacks = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if kind == AVERAGED else []
+    model.fit(*dataset.training_tensors, batch_size=batch_size, epochs=epochs, verbose=0, callbacks=callbacks)
+    return model
+
+
+def errors(model, dataset, batch_size):
+    """Of the test images, in per cent, by what the statistics are."""
+    from keras_bn import surgery
+
+    def error():
+        return 100 * (1 - model.evaluate(dataset.x_test, dataset.y_test, batch_size=500, verbose=0)[1])
+
+    results = {"as trained": error()}
+    ways = {"recalibrated": {}, "recalibrated with Dropout": {"dropout": True}, "by batches": {"method": "batch"}}
+    for name, options in ways.items():
+        changes = surgery.recalibrate(model, dataset.x_train, batch_size=batch_size, verbose=False, **options)
+        results[name] = error()
+        changes.undo()
+    return results
+
+
+def table(rows):
+    import statistics
+
+    from tabulate import tabulate
+
+    cells = []
+    for kind in dict.fromkeys(row["net"] for row in rows):
+        of_net = [row["errors"] for row in rows if row["net"] == kind]
+        values = {name: [each[name] for each in of_net] for name in of_net[0]}
+        shown = {name: f"{statistics.mean(each):.2f} ± {statistics.stdev(each) if len(each) > 1 else 0:.2f}" for name, each in values.items()}
+        cells.append({"net": NETS[kind], **shown, "the paper's Table 3": PAPER.get(kind, "")})
+    return tabulate(cells, headers="keys", tablefmt="github", disable_numparse=True)
+
+
+def conduct(settings, about, save):
+    from recipes import data, machine
+
+    dataset = data.load(settings["dataset"], settings["data_dir"])
+    trainings = f"{settings['epochs']} epochs, {len(settings['seeds'])} seeds"
+    print(f"{settings['dataset']}, {trainings}; {machine.device(about)}; TensorFlow {about['tensorflow']}, Keras {about['keras']}", flush=True)
+    rows = []
+    for seed in settings["seeds"]:
+        for kind in settings["nets"]:
+            model = trained(kind, dataset, seed, settings["epochs"], settings["batch_size"])
+            rows.append({"net": kind, "seed": seed, "errors": errors(model, dataset, settings["batch_size"])})
+            save({"comparisons": rows})
+            print(f"seed {seed}, {NETS[kind]}: {', '.join(f'{name} {value:.2f}' for name, value in rows[-1]['errors'].items())}", flush=True)
+    print("", table(rows), sep="\n\n")
+
+
+if __name__ == "__main__":
+    define_flags()
+    app.run(program.main("recalibration", conduct))
