@@ -51,7 +51,7 @@ REBUILDING, CONVERT, REVERT, AFFINE, FOLDABLE, FOLD, RECALIBRATE, LAYERWISE = (
     f"keras_bn/surgery/{name}.py" for name in ("rebuilding", "convert", "revert", "affine", "foldable", "fold", "recalibrate", "layerwise")
 )
 FREEZE, TEST_FREEZE = "keras_bn/surgery/freeze.py", "tests/keras_bn/surgery/test_freeze.py"
-IN_FIT, TEST_IN_FIT = "keras_bn/callbacks/recalibrate.py", "tests/keras_bn/callbacks/test_recalibrate.py"
+IN_FIT, TEST_IN_FIT = "keras_bn/callbacks/recalibrate.py", "tests/keras_bn/callbacks/test_recalibrating.py"
 TEST_CONVERT, TEST_FOLD, TEST_RECALIBRATE = (f"tests/keras_bn/surgery/test_{name}.py" for name in ("convert", "fold", "recalibrate"))
 QUANTITIES, CONCLUSION, OF_VARIANCES, OF_SHIFTS, OF_ACTIVATIONS, OF_LANDSCAPES = (
     f"keras_bn/measures/{name}.py"

@@ -4,12 +4,14 @@ import ast
 import pathlib
 
 import pytest
+import setuptools
 
 ROOT = pathlib.Path(__file__).parents[1]
 # What the files of a room may import of ours. A room is the first two parts of a module's name, or the first outside of keras_bn.
 PUBLIC = {"keras_bn", "keras_bn.functional", "keras_bn.layers", "keras_bn.measures", "keras_bn.callbacks", "keras_bn.summaries", "keras_bn.surgery"}
 ALLOWED = {
     "keras_bn": PUBLIC | {"keras_bn.tensorflow_backend", "keras_bn.version"},
+    "keras_bn.__main__": PUBLIC | {"keras_bn.inspection"},
     "keras_bn.tensorflow_backend": set(),
     "keras_bn.version": set(),
     "keras_bn.arithmetic": {"keras_bn.arithmetic", "keras_bn.keras_internals"},
@@ -98,6 +100,13 @@ def test_a_broken_arrow_is_noticed(path, line, complaint, tmp_path):
 
 def test_no_file_is_a_drawer():
     assert [path for folder in ALLOWED for path in ROOT.glob(f"{folder.split('.')[0]}/**/*.py") if path.stem in DRAWERS] == []
+
+
+def test_every_folder_is_a_package_and_is_installed():
+    """What setuptools is told to find: folders without an `__init__.py` would be missing in an installation."""
+    folders = {path.parent for path in (ROOT / "keras_bn").rglob("*.py")}
+    assert {".".join(folder.relative_to(ROOT).parts) for folder in folders} == set(setuptools.find_packages(ROOT, include=["keras_bn*"]))
+    assert 'include = ["keras_bn*"]' in (ROOT / "pyproject.toml").read_text()
 
 
 def test_only_summaries_writes_summaries():
