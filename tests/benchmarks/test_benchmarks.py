@@ -12,15 +12,14 @@ import pytest
 import tensorflow as tf
 from absl import flags
 
-from benchmarks import layer, networks, train_step
+from benchmarks import folding, layer, networks, recalibration, train_step
 from keras_bn import BatchNormalization
+from recipes import machine
 
 ROOT = pathlib.Path(__file__).parents[2]
 SMALL = {
     "layer": ["--shapes=64x4x4x8", "--dtypes=float32", "--compile=graph"],
     "train_step": ["--depth=11", "--width=0.02", "--batch_size=2"],
-    "folding": ["--nets=MobileNetV3Small", "--ways=graph,onnxruntime", "--batch_sizes=1", "--seconds=0"],
-    "recalibration": ["--dataset=digits", "--epochs=1", "--seeds=0", "--nets=a"],
     "instruments": ["--net=vgg11", "--width=0.02", "--batch_size=2", "--images=4", "--instruments=VarianceShift,by_hand", "--intervals=4", "--seconds=0"],
 }
 
@@ -68,21 +67,37 @@ def test_layer_tells_times_and_ratios_of_every_mode(tmp_path):
     assert record["geometric_means"] == []
 
 
-def test_folding_tells_what_is_gone_and_what_it_gains(tmp_path):
-    output, record = measured("folding", tmp_path / "folding.json")
-    [net] = record["comparisons"]
+ABOUT = {"cpu": "CPU", "cores": 2, "tensorflow": tf.__version__, "keras": keras.__version__, "devices": []}
+
+
+def conducted(benchmark, settings, monkeypatch, capsys):
+    """(what is shown, what is saved last) of a benchmark in this process."""
+    monkeypatch.setattr(machine, "device", lambda about: "here")
+    saved = []
+    benchmark.conduct({"repetitions": 2, "seconds": 0, **settings}, ABOUT, saved.append)
+    return capsys.readouterr().out, saved[-1]["comparisons"]
+
+
+def test_folding_tells_what_is_gone_and_what_it_gains(monkeypatch, capsys):
+    settings = {"nets": ["MobileNetV3Small"], "ways": ["graph", "onnxruntime"], "batch_sizes": ["1"]}
+    output, [net] = conducted(folding, settings, monkeypatch, capsys)
     assert (net["gone"], net["layers"], net["reasons"]) == (34, 34, {})
     assert 0 < net["accuracy"]["difference"] < 1e-5
     assert net["ratios"].keys() == {"graph 1", "onnxruntime 1"}
     assert "| MobileNetV3Small | 34 of 34 |" in output
 
 
-def test_recalibration_tells_errors_before_and_after(tmp_path):
-    output, record = measured("recalibration", tmp_path / "recalibration.json")
-    [each] = record["comparisons"]
-    assert each["errors"].keys() == {"as trained", "recalibrated", "recalibrated with Dropout", "by batches"}
-    assert all(0 <= error <= 100 for error in each["errors"].values())
+def test_recalibration_tells_errors_before_and_after(monkeypatch, capsys):
+    settings = {"dataset": "digits", "data_dir": None, "epochs": 1, "seeds": [0], "batch_size": 128, "nets": ["a"]}
+    output, [net] = conducted(recalibration, settings, monkeypatch, capsys)
+    assert net["errors"].keys() == {"as trained", "recalibrated", "recalibrated with Dropout", "by batches"}
+    assert all(0 <= error <= 100 for error in net["errors"].values())
     assert "| a: Dropout in front of the last BN of each block |" in output
+
+
+@pytest.mark.parametrize("benchmark", ["folding", "recalibration"])
+def test_help_shows_the_commands(benchmark):
+    assert f"python -m benchmarks.{benchmark} --" in run(benchmark, "--help").stdout
 
 
 def test_train_step_tells_times_and_overheads_of_every_net(tmp_path):
