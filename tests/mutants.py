@@ -1596,7 +1596,7 @@ MUTANTS = {
         IN_FIT,
         "        self._epoch = None\n        self._recalibrate()",
         "        self._epoch = None",
-        [f"{TEST_IN_FIT}::test_averaged_weights_get_statistics_of_their_own"],
+        [f"{TEST_IN_FIT}::test_without_validation_epochs_end_with_them"],
     ),
 }
 
