@@ -1527,7 +1527,7 @@ MUTANTS = {
         [f"{TEST_RECALIBRATE}::test_layer_by_layer_equals_numpy"],
     ),
     "batches count alike": (
-        LAYERWISE,
+        MOMENTS_OF_CHANNELS,
         "    return functional.merge_moments(",
         "    return functional.average_moments(",
         [f"{TEST_RECALIBRATE}::test_layer_by_layer_equals_numpy"],
@@ -1576,8 +1576,8 @@ MUTANTS = {
     ),
     "a refusal freezes half": (
         FREEZE,
-        "    for layer in layers:\n        if type(layer) not in _FROZEN",
-        "    for layer in layers:\n        layer.trainable = False\n        if type(layer) not in _FROZEN",
+        "    for layer in layers:\n        if type(layer) not in KNOWN",
+        "    for layer in layers:\n        layer.trainable = False\n        if type(layer) not in KNOWN",
         [f"{TEST_FREEZE}::test_refusals"],
     ),
     "validation before its statistics": (

@@ -179,9 +179,13 @@ _LINEAR = keras.layers.Dense, keras.layers.Conv1D, keras.layers.Conv2D, keras.la
 
 
 def _is_linear(layer):
-    # By its type itself: what a subclass makes of its inputs is unknown. Adapted and quantised kernels are not in the variable `kernel` alone.
-    ordinary = not getattr(layer, "lora_enabled", False) and getattr(layer, "quantization_mode", None) is None
-    return type(layer) in _LINEAR and layer.activation is keras.activations.linear and ordinary
+    # By its type itself: what a subclass makes of its inputs is unknown.
+    return type(layer) in _LINEAR and layer.activation is keras.activations.linear and has_ordinary_kernel(layer)
+
+
+def has_ordinary_kernel(layer: keras.Layer) -> bool:
+    """Whether what multiplies the layer's inputs is its kernel alone: adapted and quantised ones are not."""
+    return not getattr(layer, "lora_enabled", False) and getattr(layer, "quantization_mode", None) is None
 
 
 def _is_independent(layer):

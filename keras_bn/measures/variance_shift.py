@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from keras_bn import functional, keras_internals
 from keras_bn.inspection import batches, building, evaluation, normalization_layers
-from keras_bn.inspection.channel_moments import channel_moments
+from keras_bn.inspection.channel_moments import channel_moments, pooled, stacked
 from keras_bn.inspection.prepared import prepared
 from keras_bn.measures.conclusions.variance_shift import moving_scatter
 from keras_bn.measures.quantities import Colours, Quantity
@@ -151,8 +151,7 @@ class Measure:
     """
 
     def __init__(self, model: keras.Model):
-        self._model, self.batches, self.in_front = weakref.ref(model), 0, {}
-        self.acting = {}
+        self._model, self.batches, self.in_front, self.acting = weakref.ref(model), 0, {}, {}
         self._names = {name: weakref.ref(layer) for layer, name in normalization_layers.names(model).items()}
         self.layer_names = {name: layer().name for name, layer in self._names.items()}
         self._called, self._noise = [], {}  # Filled when traced: names of the layers that a call of the model uses, and of some `Call.noise`, weakly.
@@ -205,7 +204,7 @@ class Measure:
             last, layer = last_calls[name], self._names[name]()
             in_training = [self._moments(call.inputs, call.axis, call.mask) for call in training_calls if call.layer is layer]
             spread = None if last.spread is None else self._moments(last.spread, last.axis, last.mask).mean
-            results.append((_pooled([self._moments(call.inputs, call.axis, call.mask) for call in of_layer[name]]), spread, _pooled(in_training)))
+            results.append((pooled([self._moments(call.inputs, call.axis, call.mask) for call in of_layer[name]]), spread, pooled(in_training)))
         return results
 
     def _keep_what_is_in_front(self, model, calls):
@@ -222,9 +221,9 @@ class Measure:
         layer = self._names[name]()
         moments, spreads, in_training = zip(*parts)
         moments, in_training = ([functional.Moments(*part) for part in each] for each in (moments, in_training))
-        _, mean, variance = (value.numpy() for value in _pooled(moments))
-        within_batches = functional.average_moments(_stacked(moments)).variance.numpy()
-        _, training_mean, training_variance = (value.numpy() for value in functional.average_moments(_stacked(in_training)))
+        _, mean, variance = (value.numpy() for value in pooled(moments))
+        within_batches = functional.average_moments(stacked(moments)).variance.numpy()
+        _, training_mean, training_variance = (value.numpy() for value in functional.average_moments(stacked(in_training)))
         moving_mean, moving_variance = (tf.convert_to_tensor(value).numpy().astype("float64") for value in (layer.moving_mean, layer.moving_variance))
         full = _full(in_training)
         number, deviation = len(parts), np.sqrt(moving_variance + layer.epsilon)
@@ -265,19 +264,6 @@ def _trace_for_any_size(function, snapshot, x, index):
     with contextlib.suppress(Exception):
         specs = tf.nest.map_structure(lambda value: tf.TensorSpec((None, *value.shape[1:]), value.dtype) if isinstance(value, tf.Tensor) else value, x)
         function.get_concrete_function(snapshot, specs, index)
-
-
-def _pooled(parts):
-    """The moments of several parts together."""
-    if len(parts) == 1:
-        return functional.Moments(tf.broadcast_to(parts[0].count, tf.shape(parts[0].mean)), *parts[0][1:])
-    return functional.merge_moments(_stacked(parts))
-
-
-def _stacked(parts):
-    counts, *others = zip(*parts)
-    counts = [tf.broadcast_to(count, tf.shape(parts[0].mean)) for count in counts]
-    return functional.Moments(*(tf.stack(values) for values in (counts, *others)))
 
 
 def _full(parts):

@@ -5,13 +5,11 @@ from typing import NamedTuple
 import keras
 
 from keras_bn import keras_internals
-from keras_bn.inspection import building
-from keras_bn.layers import BatchNormalization, LpBatchNormalization, NoisyBatchNormalization, UniformDropout
+from keras_bn.inspection import building, normalization_layers
+from keras_bn.layers import UniformDropout
 from keras_bn.surgery import affine
-from keras_bn.surgery.freeze import Frozen
+from keras_bn.surgery.freeze import KNOWN
 
-# In inference all compute alike.
-NORMALIZATIONS = keras.layers.BatchNormalization, BatchNormalization, LpBatchNormalization, NoisyBatchNormalization
 NOTHING_IN_INFERENCE = (
     keras.layers.Dropout,
     keras.layers.SpatialDropout1D,
@@ -143,7 +141,7 @@ def _fold(layer, calls, before):
     if layer in calls.holder:
         holder = calls.holder[layer]
         return None, False, f"it is held by {holder.name} ({type(holder).__name__}), whose code says what is in front of it"
-    if type(layer) not in NORMALIZATIONS and not isinstance(layer, Frozen):
+    if type(layer) not in KNOWN:
         return None, False, f"what a {type(layer).__name__} computes is its own"
     if len(calls.of(layer)) != 1:
         return None, False, f"it is shared by {len(calls.of(layer))} calls"
@@ -190,7 +188,7 @@ def _why_not_behind(operation, layer, calls, rank):
         return f"{operation.name} in front of it is shared by {number} calls"
     if operation in calls.holder:
         return f"{operation.name} in front of it is held by {calls.holder[operation].name}, too"
-    if not _is_ordinary(operation):
+    if not normalization_layers.has_ordinary_kernel(operation):
         return f"{operation.name} in front of it is quantised or adapted"
     if operation.compute_dtype != layer.compute_dtype:
         return f"it computes in {layer.compute_dtype}, and {operation.name} in front of it in {operation.compute_dtype}"
@@ -214,7 +212,7 @@ def _behind(layer, call, calls):
         not is_linear
         or len(calls.of(operation)) > 1
         or operation in calls.holder
-        or not _is_ordinary(operation)
+        or not normalization_layers.has_ordinary_kernel(operation)
         or operation.compute_dtype != layer.compute_dtype
     ):
         return None
@@ -223,7 +221,3 @@ def _behind(layer, call, calls):
 
 def _channel_axis(layer, rank):
     return 1 if getattr(layer, "data_format", "channels_last") == "channels_first" else rank - 1
-
-
-def _is_ordinary(layer):
-    return not getattr(layer, "lora_enabled", False) and getattr(layer, "quantization_mode", None) is None

@@ -62,6 +62,7 @@ _FROZEN = {
     LpBatchNormalization: FrozenLpBatchNormalization,
 }
 _THAWED = {frozen: kind for kind, frozen in _FROZEN.items()}
+KNOWN = *_FROZEN, *_THAWED  # Whose computation is known: in inference all compute alike.
 
 
 def freeze(model: keras.Model, affine: bool = False) -> list[str]:
@@ -91,7 +92,7 @@ def freeze(model: keras.Model, affine: bool = False) -> list[str]:
     """
     layers = _normalization_layers(model)
     for layer in layers:
-        if type(layer) not in _FROZEN and not isinstance(layer, Frozen):
+        if type(layer) not in KNOWN:
             raise ValueError(
                 f"{layer.name} is of class {type(layer).__name__}, whose computation is its own; expected Keras's layer or one of ours: set its `trainable`."
             )

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from keras_bn import functional
 from keras_bn.inspection import evaluation, normalization_layers
-from keras_bn.inspection.channel_moments import channel_moments
+from keras_bn.inspection.channel_moments import channel_moments, pooled
 from keras_bn.inspection.errors import in_a_line
 
 MOST_KEPT = 2**30  # Bytes of what layers have computed that are kept for those behind; where it is more, it is computed anew.
@@ -71,12 +71,6 @@ def evaluating(model: keras.Model):
         yield
     except Exception as error:
         raise ValueError(f"{model.name} cannot be evaluated on a batch of the data; expected what `predict` takes: {in_a_line(error)}.") from error
-
-
-def pooled(parts: list[functional.Moments]) -> functional.Moments:
-    """The moments of several batches together."""
-    shape = tf.shape(parts[0].mean)
-    return functional.merge_moments(functional.Moments(*(tf.stack([tf.broadcast_to(value, shape) for value in values]) for values in zip(*parts))))
 
 
 class _Graph:

@@ -9,8 +9,9 @@ import tensorflow as tf
 
 from keras_bn import functional
 from keras_bn.inspection import batches, building, evaluation, normalization_layers
+from keras_bn.inspection.channel_moments import channel_moments, pooled
 from keras_bn.surgery.freeze import Frozen
-from keras_bn.surgery.layerwise import Layerwise, evaluating, pooled
+from keras_bn.surgery.layerwise import Layerwise, evaluating
 
 SEQUENTIAL, BATCH = "sequential", "batch"
 
@@ -115,13 +116,13 @@ def refuse_method(method: str) -> None:
 
 
 def _moments_by_batch(model, layers, inputs, dropout, progress):
-    called = []
+    called, moments_of_call = [], channel_moments()
 
     def moments_of(snapshot, x, index):
         with normalization_layers.watched(model, training=True) as calls:
             evaluation.outputs(model, evaluation.advanced(model, snapshot, index), x, training=dropout)
         called[:] = [call.layer for call in calls if call.layer in layers]
-        return [functional.moments(tf.cast(call.inputs, tf.float64), call.axis, call.mask) for call in calls if call.layer in layers]
+        return [moments_of_call(call.inputs, call.axis, call.mask) for call in calls if call.layer in layers]
 
     function, snapshot, moments = evaluation.traced(moments_of), evaluation.snapshot(model), {}
     for index, x in enumerate(inputs):
