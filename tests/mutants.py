@@ -53,12 +53,13 @@ REBUILDING, CONVERT, REVERT, AFFINE, FOLDABLE, FOLD, RECALIBRATE, LAYERWISE = (
 FREEZE, TEST_FREEZE = "keras_bn/surgery/freeze.py", "tests/keras_bn/surgery/test_freeze.py"
 IN_FIT, TEST_IN_FIT = "keras_bn/callbacks/recalibrate.py", "tests/keras_bn/callbacks/test_recalibrating.py"
 TEST_CONVERT, TEST_FOLD, TEST_RECALIBRATE = (f"tests/keras_bn/surgery/test_{name}.py" for name in ("convert", "fold", "recalibrate"))
-QUANTITIES, CONCLUSION, OF_VARIANCES, OF_SHIFTS, OF_ACTIVATIONS, OF_LANDSCAPES = (
+QUANTITIES, CONCLUSION, OF_VARIANCES, RULES_OF_SHIFTS, OF_SHIFTS, OF_ACTIVATIONS, OF_LANDSCAPES = (
     f"keras_bn/measures/{name}.py"
     for name in (
         "quantities",
         "conclusions/conclusion",
         "conclusions/variance_shift",
+        "conclusions/shifts",
         "conclusions/covariate_shift",
         "conclusions/activations",
         "conclusions/loss_landscape",
@@ -1050,13 +1051,13 @@ MUTANTS = {
         [f"{TEST_SHIFT}::test_the_update_s_size_is_that_of_the_kernel_alone"],
     ),
     "Dropout is blamed for warming up": (
-        OF_VARIANCES,
-        "names = [layer] if any(name in lags for name in _up_to(layer, layers)) else _in_front(layer, layers)",
-        "names = _in_front(layer, layers)",
+        RULES_OF_SHIFTS,
+        "names = [layer] if any(name in lagging for name in up_to(layer, layers)) else behind_a_dropout_of_their_own(layer, layers)",
+        "names = behind_a_dropout_of_their_own(layer, layers)",
         [f"{TEST_OF_VARIANCES}::test_warming_up_says_how_long_it_lasts"],
     ),
     "Dropout is why, whatever its closed form says": (
-        OF_VARIANCES,
+        RULES_OF_SHIFTS,
         "and explained(layer) >= size}",
         "and explained(layer) >= 0}",
         [f"{TEST_OF_VARIANCES}::test_dropout_is_not_why_where_its_closed_form_says_otherwise"],
@@ -1098,7 +1099,7 @@ MUTANTS = {
         [f"{TEST_QUANTITIES}::test_the_summary_has_the_worst_of_all_layers_and_which_that_is"],
     ),
     "the moving variance has no scatter": (
-        OF_VARIANCES,
+        RULES_OF_SHIFTS,
         "(1 - momentum) / (1 + momentum)\n",
         "0.0\n",
         [f"{TEST_VARIANCES}::test_the_error_is_what_batches_and_the_moving_variance_scatter"],
@@ -1152,33 +1153,33 @@ MUTANTS = {
         [f"{TEST_OF_VARIANCES}::test_what_is_left_of_the_beginning_is_exact"],
     ),
     "means do not lag": (
-        OF_VARIANCES,
-        'return _both(selected(record, "lag", layers), selected(record, "mean_lag", layers))',
+        RULES_OF_SHIFTS,
+        'return larger_of_each(selected(record, "lag", layers), selected(record, "mean_lag", layers))',
         'return selected(record, "lag", layers)',
         [f"{TEST_OF_VARIANCES}::test_a_frozen_layer_of_other_inputs_is_found_by_its_means"],
     ),
     "any rest of the beginning is why": (
-        OF_VARIANCES,
+        RULES_OF_SHIFTS,
         "explained != 0 and 2 * besides <= abs(off)",
         "explained != 0",
         [f"{TEST_OF_VARIANCES}::test_a_lag_has_its_cause"],
     ),
     "layers in front leave no doubt": (
-        OF_VARIANCES,
+        RULES_OF_SHIFTS,
         'if quantity in ("mode", "mean_mode", "ratio") else [layer]',
         'if quantity == "none" else [layer]',
         [f"{TEST_OF_VARIANCES}::test_what_layers_in_front_leave_in_doubt_is_no_shift_of_those_behind"],
     ),
     "what batches differ by is off": (
-        OF_VARIANCES,
-        "if size > max(SMALL, _scatter(record, layer, layers))}",
+        RULES_OF_SHIFTS,
+        "if size > max(SMALL, scatter(record, layer, layers))}",
         "if size > 0}",
         [f"{TEST_OF_VARIANCES}::test_what_batches_scatter_by_anyway_is_nothing"],
     ),
     "since any cause": (
         OF_VARIANCES,
-        "lambda record: layer in _lags(record, layers, _certain) and not _warms(record, layer)",
-        "lambda record: layer in _lags(record, layers, _certain)",
+        "lambda record: layer in shifts.lags(record, layers, shifts.certain) and not shifts.warms(record, layer)",
+        "lambda record: layer in shifts.lags(record, layers, shifts.certain)",
         [f"{TEST_OF_VARIANCES}::test_the_step_since_when_is_of_the_cause_that_is_named"],
     ),
     "steps that are needed from the share alone": (
@@ -1261,12 +1262,12 @@ MUTANTS = {
     ),
     "modes that warming up makes are named": (
         OF_VARIANCES,
-        "(explains or any(_warms(last, layer) for layer in lags)):",
+        "(explains or any(shifts.warms(last, layer) for layer in lags)):",
         "explains:",
         [f"{TEST_OF_VARIANCES}::test_a_mode_that_is_far_larger_than_any_lag_is_named"],
     ),
     "a small shift is off": (
-        OF_VARIANCES,
+        RULES_OF_SHIFTS,
         "SMALL = 0.1",
         "SMALL = 0.0",
         [f"{TEST_OF_VARIANCES}::test_what_batches_scatter_by_anyway_is_nothing"],
@@ -1350,7 +1351,7 @@ MUTANTS = {
         [f"{TEST_OF_VARIANCES}::test_what_is_off_besides_warming_up_is_said"],
     ),
     "more is left than there is": (
-        OF_VARIANCES,
+        RULES_OF_SHIFTS,
         "min(abs(off), abs(most))",
         "abs(most)",
         [f"{TEST_OF_VARIANCES}::test_no_more_is_left_than_there_is"],
@@ -1381,13 +1382,13 @@ MUTANTS = {
     ),
     "a layer lags in its own inputs": (
         OF_VARIANCES,
-        "if layer in _up_to(mode, layers)[:-1]}",
-        "if layer in _up_to(mode, layers)}",
+        "if layer in shifts.up_to(mode, layers)[:-1]}",
+        "if layer in shifts.up_to(mode, layers)}",
         [f"{TEST_OF_VARIANCES}::test_small_lags_in_front_add_up"],
     ),
     "a single batch is enough": (
         OF_VARIANCES,
-        ' or CERTAIN * _error(record, "mode", name, layers) > 2 * least',
+        ' or CERTAIN * shifts.error(record, "mode", name, layers) > 2 * least',
         "",
         [f"{TEST_OF_VARIANCES}::test_too_few_data_tell_nothing"],
     ),

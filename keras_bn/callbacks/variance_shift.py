@@ -9,8 +9,9 @@ import numpy as np
 from keras_bn.callbacks import instrument, schedule, train_batch
 from keras_bn.inspection import batches, normalization_layers
 from keras_bn.inspection.prepared import prepared
-from keras_bn.measures.conclusions.variance_shift import Normalization, conclusion
-from keras_bn.measures.variance_shift import NAME, QUANTITIES, Measure, errors
+from keras_bn.measures.conclusions.shifts import Normalization
+from keras_bn.measures.conclusions.variance_shift import conclusion
+from keras_bn.measures.variance_shift import NAME, QUANTITIES, Measure, errors, warm_up
 
 
 class VarianceShift(instrument.Instrument):
@@ -201,19 +202,8 @@ class VarianceShift(instrument.Instrument):
 
     def _warm_up(self, shift):
         """What is left of the moving statistics that the training began with."""
-        left = self._layers[shift.layer].left
         layer, mean, variance = self._statistics[shift.layer]
-        deviation = np.sqrt(shift.moving_variance + layer.epsilon)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            excess = variance.mean() / shift.training_variance.mean() - 1
-            began, now = ((value - shift.training_mean) / deviation for value in (mean, shift.moving_mean))
-            explained = np.clip(np.dot(began, now) / np.dot(began, began), 0, left) * began if began.any() else began
-        besides = now - explained
-        return {
-            "warm_up": left * excess if left else 0.0,
-            "mean_warm_up": float(np.sqrt(np.mean(explained**2))),
-            "mean_besides": float(np.sqrt(np.mean(besides**2))),
-        }
+        return warm_up(shift, mean, variance, self._layers[shift.layer].left, layer.epsilon)
 
     def _conclusion(self, records):
         return conclusion(records, self._layers)

@@ -26,23 +26,31 @@ def inputs(data, size: int = BATCH_SIZE, number: int | None = None) -> Iterator:
             examples.
     """
     refuse(data, number)
-    if isinstance(data, tuple):
-        data = keras.utils.unpack_x_y_sample_weight(data)[0]
-        refuse(data, number)
-    if _holds_arrays(data):
-        batches = _cut(data, size)
+    if isinstance(data, tuple):  # Targets may be anything.
+        data = data[0]
+    for x, _, _ in examples(data, size, number):
+        yield x
+
+
+def examples(data, size: int = BATCH_SIZE, number: int | None = None) -> Iterator[tuple]:
+    """As `inputs`, but (x, y, sample_weight) for each batch; the latter two may be None."""
+    refuse(data, number)
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data) if isinstance(data, tuple) else (data, None, None)
+    refuse(x, number)
+    if _holds_arrays(x):
+        batches = _cut((x, y, sample_weight), size)
     else:
-        parts = data
-        if isinstance(data, keras.utils.PyDataset):
-            parts = (data[index] for index in (itertools.count() if data.num_batches is None else range(data.num_batches)))
-        batches = (keras.utils.unpack_x_y_sample_weight(part)[0] for part in parts)
+        parts = x  # What is given besides is not cut as they are.
+        if isinstance(x, keras.utils.PyDataset):
+            parts = (x[index] for index in (itertools.count() if x.num_batches is None else range(x.num_batches)))
+        batches = map(keras.utils.unpack_x_y_sample_weight, parts)
     empty = True
-    for batch in itertools.islice(batches, number):
+    for x, y, sample_weight in itertools.islice(batches, number):
         empty = False
-        for value in tf.nest.flatten(batch):
+        for value in tf.nest.flatten(x):
             if not _is_array(value) and not isinstance(value, tf.SparseTensor):
                 raise ValueError(f"`data` holds {value!r} in place of a batch; expected arrays or tensors: convert it by np.asarray.")
-        yield batch
+        yield x, y, sample_weight
     if empty:
         raise ValueError("`data` holds no batch; expected one at least: if it is a generator, it may have been used up, so give a dataset instead.")
 
@@ -81,7 +89,10 @@ def size_of(x) -> int | None:
 
 def _cut(data, size):
     """Arrays as batches, in an order drawn once for all, as `fit` does: by classes, such as files hold them, the statistics of a batch would say little."""
-    lengths = [array.shape[0] for array in tf.nest.flatten(data)]
+    arrays = [array for array in tf.nest.flatten(data) if array is not None]
+    if others := [array for array in arrays if not _is_array(array)]:
+        raise ValueError(f"`data` holds {others[0]!r} beside inputs; expected arrays of targets and weights: convert them by np.asarray.")
+    lengths = [array.shape[0] for array in arrays]
     if len(set(lengths)) > 1:
         raise ValueError(
             f"`data` is a list of arrays of {', '.join(map(str, lengths))} examples; expected equal numbers, as each is one of the model's inputs: "
@@ -94,6 +105,8 @@ def _cut(data, size):
 
 
 def _taken(chosen, array):
+    if array is None:
+        return None
     return array[chosen] if isinstance(array, np.ndarray) else tf.gather(array, chosen)
 
 

@@ -15,7 +15,7 @@ from keras_bn import functional, keras_internals
 from keras_bn.inspection import batches, building, evaluation, normalization_layers
 from keras_bn.inspection.channel_moments import channel_moments, pooled, stacked
 from keras_bn.inspection.prepared import prepared
-from keras_bn.measures.conclusions.variance_shift import moving_scatter
+from keras_bn.measures.conclusions.shifts import moving_scatter
 from keras_bn.measures.quantities import Colours, Quantity
 
 NAME = "variance_shift"
@@ -96,6 +96,27 @@ def errors(number: int, momentum: float | None) -> float:
     return math.sqrt(2 / number + moving_scatter(momentum))
 
 
+def warm_up(shift: VarianceShift, mean: np.ndarray, variance: np.ndarray, left: float, epsilon: float) -> dict[str, float]:
+    """What is left of the moving statistics that a training began with: the quantities warm_up, mean_warm_up and mean_besides.
+
+    Args:
+        mean, variance: which it began with, (C,).
+        left: the share of them that is left, at most.
+        epsilon: of the layer.
+    """
+    deviation = np.sqrt(shift.moving_variance + epsilon)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        excess = variance.mean() / shift.training_variance.mean() - 1
+        began, now = ((value - shift.training_mean) / deviation for value in (mean, shift.moving_mean))
+        explained = np.clip(np.dot(began, now) / np.dot(began, began), 0, left) * began if began.any() else began
+    besides = now - explained
+    return {
+        "warm_up": left * excess if left else 0.0,
+        "mean_warm_up": float(np.sqrt(np.mean(explained**2))),
+        "mean_besides": float(np.sqrt(np.mean(besides**2))),
+    }
+
+
 def variance_shift(model: keras.Model, data) -> list[VarianceShift]:
     """How the moving statistics of each batch normalisation layer differ from what its inputs have in inference, over the data given.
 
@@ -168,7 +189,11 @@ class Measure:
         """inputs: batches of what the model takes as `x`."""
         snapshot = evaluation.snapshot(self._model())
         parts = [self.of_batch(x, index, snapshot) for index, x in enumerate(inputs)]
-        self.batches = len(parts)
+        return self.shifts(parts, self._examples)
+
+    def shifts(self, parts: list, examples: int) -> list[VarianceShift]:
+        """parts: of each batch what `of_batch` returns; examples: in the last batch."""
+        self.batches, self._examples = len(parts), examples
         return [self._shift(name, [part[index] for part in parts]) for index, name in enumerate(self._called)]
 
     def of_batch(self, x, index: int = 0, snapshot: evaluation.Snapshot | None = None):
@@ -180,7 +205,7 @@ class Measure:
             snapshot: of the model; None: as it is now.
         """
         x = evaluation.tensors(x)
-        self._examples = tf.nest.flatten(x)[0].shape[0]
+        self._examples = batches.size_of(x)
         snapshot, index = snapshot or evaluation.snapshot(self._model()), tf.constant(index, tf.int64)
         with evaluation.without_graph_optimiser():
             if not self._is_traced:
@@ -194,6 +219,11 @@ class Measure:
             evaluation.outputs(model, evaluation.advanced(model, snapshot, index), x, training=True)
         with normalization_layers.watched(model) as calls:
             evaluation.outputs(model, snapshot, x, training=False)
+        return self.moments_of(training_calls, calls)
+
+    def moments_of(self, training_calls: normalization_layers.Calls, calls: normalization_layers.Calls) -> list:
+        """What `of_batch` returns, of an evaluation of the model in training mode and one in inference mode."""
+        model = self._model()
         of_layer = {name: [call for call in calls if call.layer is layer()] for name, layer in self._names.items()}
         self._called = [name for name, calls in of_layer.items() if calls]
         self._keep_what_is_in_front(model, calls)

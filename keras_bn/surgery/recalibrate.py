@@ -1,6 +1,6 @@
 """`recalibrate`: population statistics in place of moving ones."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import keras
@@ -12,6 +12,7 @@ from keras_bn.inspection import batches, building, evaluation, normalization_lay
 from keras_bn.inspection.channel_moments import channel_moments, pooled
 from keras_bn.surgery.freeze import Frozen
 from keras_bn.surgery.layerwise import Layerwise, evaluating
+from keras_bn.surgery.progress import bar
 
 SEQUENTIAL, BATCH = "sequential", "batch"
 
@@ -91,22 +92,35 @@ def recalibrate(
     def read():
         return batches.inputs(data, batch_size, steps)
 
-    population = {}  # Layer -> [(variable, value)].
+    return _assign(population(model, layers, read, method, dropout, bar("layers deep" if method == SEQUENTIAL else "batches", verbose)))
+
+
+def population(
+    model: keras.Model, layers: list[keras.Layer], read: Callable[[], Iterable], method: str, dropout: bool, progress: Callable[[int, int | None], None]
+) -> dict[keras.Layer, list]:
+    """What the statistics of these layers are over the data: a dict, each layer to [(moving mean, mean), (moving variance, variance)]. The model stays as it is.
+
+    Args:
+        read: returns the batches of what the model takes as `x`, from the first on.
+        method, dropout: as of `recalibrate`.
+        progress: receives how much is done, and of how much, if that is known.
+    """
+    result = {}
 
     def settle(layer, moments):
         variance = functional.sample_variance(moments) if getattr(layer, "unbiased", False) else moments.variance
         if not bool(tf.reduce_all(tf.math.is_finite(moments.mean + variance))):
             raise ValueError(f"the inputs of {layer.name} are not all finite; expected finite ones: look at np.isfinite(x).all() and at the weights in front.")
         counts = bool(tf.reduce_all(moments.count > 0))  # Else all positions are masked.
-        population[layer] = [(layer.moving_mean, moments.mean), (layer.moving_variance, variance)] if counts else []
-        return population[layer]
+        result[layer] = [(layer.moving_mean, moments.mean), (layer.moving_variance, variance)] if counts else []
+        return result[layer]
 
     if method == SEQUENTIAL:
-        Layerwise(model, layers, dropout)(read, settle, _Bar("layers deep", verbose))
+        Layerwise(model, layers, dropout)(read, settle, progress)
     else:
-        for layer, parts in _moments_by_batch(model, layers, read(), dropout, _Bar("batches", verbose)).items():
+        for layer, parts in _moments_by_batch(model, layers, read(), dropout, progress).items():
             settle(layer, pooled(parts))
-    return _assign({layer: population[layer] for layer in layers if population.get(layer)})
+    return {layer: result[layer] for layer in layers if result.get(layer)}
 
 
 def refuse_method(method: str) -> None:
@@ -152,15 +166,3 @@ def _change(layer, mean, variance):
             float(np.sqrt(np.mean((mean - old_mean) ** 2 / (variance + layer.epsilon)))),
             float(np.divide(variance.mean(), old_variance.mean())),
         )
-
-
-class _Bar:
-    """Shows how much is done, if it is to be shown."""
-
-    def __init__(self, unit, is_shown):
-        self._bar = keras.utils.Progbar(None, unit_name=unit) if is_shown else None
-
-    def __call__(self, done, number):
-        if self._bar is not None:
-            self._bar.target = number
-            self._bar.update(done, finalize=done == number)

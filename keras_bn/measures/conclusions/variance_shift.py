@@ -1,14 +1,12 @@
 """What `variance_shift` says of a training."""
 
 import math
-from collections.abc import Mapping, Sequence, Set
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
+from keras_bn.measures.conclusions import shifts
 from keras_bn.measures.conclusions.conclusion import CERTAIN, Conclusion, by_layer, largest, named, not_finite, several, since
+from keras_bn.measures.conclusions.shifts import LEFT, SMALL, Normalization, moving_scatter
 
-_LEAST = 1e-300  # Logarithms of less than that are of that.
-SMALL = 0.1  # Standard deviations: a shift of less adds less than 1 % to the variance of what a layer returns.
-LEFT = 0.01  # Standard deviations, or a share of the variance: less than that left of what moving statistics began with counts as none.
 ORDINARY, LOWEST = 0.9, 0.8  # Momenta: a lower one than the latter is not advised, as moving statistics that follow a few batches scatter as those do.
 _WORDS = {
     "lag": "its inputs have {:.3g} times the variance that its moving variance holds",
@@ -17,39 +15,6 @@ _WORDS = {
     "mean_mode": "in inference the means of its inputs are {:.3g} standard deviations from those in training",
 }
 _UNITS = {"lag": "the variance", "mean_lag": "a standard deviation"}
-
-
-class Normalization(NamedTuple):
-    """What else is known of a layer than its records.
-
-    momentum: None for a layer that averages over all batches, 1 for a frozen one, whose statistics do not move.
-    updates: of its moving statistics since the training began; fewer than there were, where a step calls the layer several times.
-    errors: the standard error of its lag, by the scatter between batches.
-    dropout: the name of the Dropout in front of it, or None.
-    moved: whether its moving statistics have changed since the training began.
-    calls_a_step: how many updates of them make a step, as gradient accumulation has it.
-    in_front: the layers that its inputs depend on; None: all with a lower number.
-    acting: names of the layers in front of it that act in training only.
-    """
-
-    momentum: float | None
-    updates: int = 0
-    errors: float = 1.0
-    dropout: str | None = None
-    moved: bool = True
-    calls_a_step: int = 1
-    in_front: Set[str] | None = None
-    acting: Sequence[str] = ()
-
-    @property
-    def left(self) -> float:
-        """The share of the moving statistics that is still what the training began with, at most."""
-        return 0.0 if self.momentum is None or self.momentum == 1 or not self.moved else self.momentum**self.updates
-
-
-def moving_scatter(momentum: float | None) -> float:
-    """The variance of a moving average of that momentum, by that of what it averages, if those are independent."""
-    return 0.0 if momentum is None else (1 - momentum) / (1 + momentum)
 
 
 def conclusion(records: Sequence[dict], layers: Mapping[str, Normalization]) -> Conclusion:
@@ -66,17 +31,16 @@ def conclusion(records: Sequence[dict], layers: Mapping[str, Normalization]) -> 
     broken = not_finite("VarianceShift", last, [f"variance_shift/{quantity}" for quantity in ("lag", "mode", "error", "mean_lag")])
     if broken is not None:
         return broken
-    dropped, lags, modes = _behind_dropout(last, layers), _lags(last, layers), _modes(last, layers)
+    dropped, lags, modes = shifts.shifted_by_dropout(last, layers), shifts.lags(last, layers), shifts.modes(last, layers)
     if dropped:
-        warming = [layer for layer in lags if _warms(last, layer)]
-        modes = {layer: size for layer, size in modes.items() if not any(name in dropped for name in _up_to(layer, layers))}
-        others = _both(modes, {layer: size for layer, size in lags.items() if layer not in warming})
+        warming = [layer for layer in lags if shifts.warms(last, layer)]
+        modes = {layer: size for layer, size in modes.items() if not any(name in dropped for name in shifts.up_to(layer, layers))}
+        others = shifts.larger_of_each(modes, {layer: size for layer, size in lags.items() if layer not in warming})
         if max(dropped.values()) >= max(others.values(), default=0):
             return _dropout_shifts(records, largest(dropped), layers, warming)
         layer = largest(dropped)
-        also = (
-            f" Dropout shifts {named(list(dropped))} besides: in inference the inputs of {layer} have {_value(last, 'mode', layer):.3g} times their variance."
-        )
+        mode = shifts.value(last, "mode", layer)
+        also = f" Dropout shifts {named(list(dropped))} besides: in inference the inputs of {layer} have {mode:.3g} times their variance."
         result = _lags_or_modes(records, layers, lags, modes)
         return result._replace(meaning=result.meaning + also)
     if lags or modes:
@@ -88,10 +52,14 @@ def _nothing_that_counts(record, layers):
     """Either nothing is amiss, or the data could not tell what would be."""
     ratios = by_layer(record, "variance_shift/ratio")
     layer = largest(ratios)
-    most = "" if layer is None else f"the largest ratio is {ratios[layer]:.3g} at {layer}, of standard error {2 * _error(record, 'mode', layer, layers):.2g}"
-    counting = {name: max(SMALL, _scatter(record, name, layers)) for name in layers}
-    sizes = {name: max(_sizes(record, quantity).get(name, 0.0) for quantity in _WORDS) for name in layers}
-    doubtful = {name: sizes[name] for name, least in counting.items() if sizes[name] > least or CERTAIN * _error(record, "mode", name, layers) > 2 * least}
+    most = (
+        "" if layer is None else f"the largest ratio is {ratios[layer]:.3g} at {layer}, of standard error {2 * shifts.error(record, 'mode', layer, layers):.2g}"
+    )
+    counting = {name: max(SMALL, shifts.scatter(record, name, layers)) for name in layers}
+    sizes = {name: max(shifts.sizes(record, quantity).get(name, 0.0) for quantity in _WORDS) for name in layers}
+    doubtful = {
+        name: sizes[name] for name, least in counting.items() if sizes[name] > least or CERTAIN * shifts.error(record, "mode", name, layers) > 2 * least
+    }
     if not doubtful:
         return Conclusion(
             f"VarianceShift, step {record['step']}: nothing is amiss{most and f': {most}'}.",
@@ -118,15 +86,17 @@ def _lags_or_modes(records, layers, lags, modes):
     """What layers lag by is passed on as modes, and adds up: first the lags, where they explain half of the largest mode, or where statistics warm up, of which
     so much may be passed on that nothing can be said of modes."""
     last, mode = records[-1], largest(modes)
-    in_front = {} if mode is None else {layer: size for layer, size in _lags(last, layers, _certain).items() if layer in _up_to(mode, layers)[:-1]}
+    in_front = (
+        {} if mode is None else {layer: size for layer, size in shifts.lags(last, layers, shifts.certain).items() if layer in shifts.up_to(mode, layers)[:-1]}
+    )
     explains = mode is None or 2 * max([sum(in_front.values()), *lags.values()]) >= modes[mode]
-    if lags and (explains or any(_warms(last, layer) for layer in lags)):
+    if lags and (explains or any(shifts.warms(last, layer) for layer in lags)):
         layer = largest(lags)
-        return (_warms_up if _warms(last, layer) else _lag_lasts)(records, layer, layers)
+        return (_warms_up if shifts.warms(last, layer) else _lag_lasts)(records, layer, layers)
     # The first one's mode is no other layer's, and is passed on.
-    first = next((layer for layer in _up_to(mode, layers) if layer in modes and (_up_to(layer, layers) == [layer] or layers[layer].acting)), mode)
-    quantity = "mode" if first in _large(last, "mode", layers) else "mean_mode"
-    finding = _finding(records, first, quantity, layers, lambda record: first in _modes(record, layers))
+    first = next((layer for layer in shifts.up_to(mode, layers) if layer in modes and (shifts.up_to(layer, layers) == [layer] or layers[layer].acting)), mode)
+    quantity = "mode" if first in shifts.large(last, "mode", layers) else "mean_mode"
+    finding = _finding(records, first, quantity, layers, lambda record: first in shifts.modes(record, layers))
     if layers[first].acting:
         return _acts_in_training(finding, layers[first].acting)
     return _of_unknown_cause(finding, first, layers, in_front if explains else {})
@@ -146,7 +116,7 @@ def _of_unknown_cause(finding, mode, layers, lags):
     remedy = f"Lower the learning rate towards the end{_follow(layers[mode].momentum)}."
     if lags:
         return Conclusion(finding, f"The moving statistics of {named(list(lags))} are off by little each, which adds up on the way here.", remedy)
-    if _up_to(mode, layers) == [mode]:
+    if shifts.up_to(mode, layers) == [mode]:
         return Conclusion(
             finding,
             "No batch normalisation and no Dropout is in front of it: the model computes something else there in training, in a layer of your own.",
@@ -160,147 +130,43 @@ def _of_unknown_cause(finding, mode, layers, lags):
     )
 
 
-def _value(record, quantity, layer, default=math.nan):
-    value = record.get(f"variance_shift/{quantity}/{layer}")
-    return default if value is None else value
-
-
-def _sizes(record, quantity):
-    """How far from none, in standard deviations of the inputs: of a ratio of variances how many more or fewer, relative."""
-    values = by_layer(record, f"variance_shift/{quantity}")
-    return values if quantity.startswith("mean") else {layer: abs(math.log(value)) / 2 if value > 0 else math.inf for layer, value in values.items()}
-
-
-def _error(record, quantity, layer, layers):
-    """Standard error of a size. In inference those of the layers in front are passed on, as their moving statistics scale and shift what comes here."""
-    names = _up_to(layer, layers) if quantity in ("mode", "mean_mode", "ratio") else [layer]
-    variances = [_value(record, "error", name, 0.0) / 2 for name in names]
-    means = [_value(record, "mean_error", name, 0.0) for name in names]
-    return math.hypot(*({"lag": variances, "mode": variances, "ratio": variances, "mean_lag": means}.get(quantity) or variances + means))
-
-
-def _scatter(record, layer, layers):
-    """What batches of the training differ by, in standard deviations: each example is normalised by the others of its batch, here and in front."""
-    quantities = ("error", 2), ("mean_error", 1)
-    return math.hypot(*(_value(record, name, each, 0.0) / part / layers[each].errors for each in _up_to(layer, layers) for name, part in quantities))
-
-
-def _up_to(layer, layers):
-    """The layers in front of it, and itself."""
-    names, in_front = list(layers), layers[layer].in_front
-    return [*(name for name in names[: names.index(layer)] if in_front is None or name in in_front), layer]
-
-
-def _certain(record, quantity, layers):
-    """Those of which the measurement's own error leaves no doubt."""
-    sizes = {layer: size for layer, size in _sizes(record, quantity).items() if layer in layers}  # Earlier calls may have used others.
-    return {layer: size for layer, size in sizes.items() if size > CERTAIN * _error(record, quantity, layer, layers)}
-
-
-def _large(record, quantity, layers):
-    """Of these, those that are not small, and larger than what batches of the training scatter by."""
-    return {layer: size for layer, size in _certain(record, quantity, layers).items() if size > max(SMALL, _scatter(record, layer, layers))}
-
-
-def _both(one, other):
-    """The larger size of each layer."""
-    return {layer: max(one.get(layer, 0.0), other.get(layer, 0.0)) for layer in one | other}
-
-
-def _lags(record, layers, selected=_large):
-    return _both(selected(record, "lag", layers), selected(record, "mean_lag", layers))
-
-
-def _modes(record, layers):
-    return _both(_large(record, "mode", layers), _large(record, "mean_mode", layers))
-
-
 def _as_far_as(record, layers):
     """How well a layer's moments agree."""
-    certain = {layer for quantity in (*_WORDS, "ratio") for layer in _certain(record, quantity, layers)}
+    certain = {layer for quantity in (*_WORDS, "ratio") for layer in shifts.certain(record, quantity, layers)}
     if not certain:
         return "as far as these data can tell"
-    scatter = max(_scatter(record, layer, layers) for layer in certain)
+    scatter = max(shifts.scatter(record, layer, layers) for layer in certain)
     if scatter < SMALL:
         return f"or differ by less than {SMALL:g} standard deviations"
     return f"or differ by less than batches do in training, which is {scatter:.2g} standard deviations"
 
 
-def _warms(record, layer):
-    """Whether what the moving statistics began with explains half of what they are off by, at least."""
-    off, explained, besides = _off_by_lag(record, layer)
-    return explained != 0 and 2 * besides <= abs(off)
-
-
-def _off_by_lag(record, layer):
-    """By what the moving mean, or the moving variance relative to that in training, is off; what of that is explained by what it began with; and the rest."""
-    if _quantity_of_lag(record, layer) == "mean_lag":
-        return tuple(_value(record, quantity, layer, 0.0) for quantity in ("mean_lag", "mean_warm_up", "mean_besides"))
-    lag, most = _value(record, "lag", layer), _value(record, "warm_up", layer, 0.0)
-    off = 1 / lag - 1 if lag > 0 else math.inf
-    explained = math.copysign(min(abs(off), abs(most)), most) if off * most > 0 else 0.0  # Less is left, where a step calls the layer several times.
-    return off, explained, abs(off - explained)
-
-
-def _quantity_of_lag(record, layer):
-    """Which of the moving statistics is off by more."""
-    return largest({quantity: _sizes(record, quantity).get(layer, 0.0) for quantity in ("lag", "mean_lag")})
-
-
-def _logarithm(record, quantity, layer):
-    """Of a ratio of variances; 0 where there is none."""
-    return math.log(max(_value(record, quantity, layer, 1.0), _LEAST))
-
-
-def _in_front(layer, layers):
-    """The layers with a Dropout in front, up to this one."""
-    return [name for name in _up_to(layer, layers) if layers[name].dropout is not None]
-
-
-def _behind_dropout(record, layers):
-    """Layers whose inputs vary less in inference, which Dropout explains by half at least: in front, and further in front, whose shifts add up.
-
-    Where moving statistics in front lag, only what it does right in front: the closed form holds for the inputs of inference, which are scaled by them.
-    """
-    lags = _lags(record, layers)
-
-    def explained(layer):
-        names = [layer] if any(name in lags for name in _up_to(layer, layers)) else _in_front(layer, layers)
-        return sum(_logarithm(record, "predicted_ratio", name) for name in names)
-
-    sizes = _certain(record, "mode", layers)
-    return {layer: size for layer, size in sizes.items() if 0 < -_logarithm(record, "mode", layer) and explained(layer) >= size}
-
-
 def _finding(records, layer, quantity, layers, holds):
     last = records[-1]
-    error = _error(last, quantity, layer, layers) * (1 if quantity.startswith("mean") else 2)
-    return (
-        f"VarianceShift, step {last['step']}: {layer} is off, since step {since(records, holds)}: {_WORDS[quantity].format(_value(last, quantity, layer))} "
-        f"(standard error {error:.2g})."
-    )
+    error = shifts.error(last, quantity, layer, layers) * (1 if quantity.startswith("mean") else 2)
+    words = _WORDS[quantity].format(shifts.value(last, quantity, layer))
+    return f"VarianceShift, step {last['step']}: {layer} is off, since step {since(records, holds)}: {words} (standard error {error:.2g})."
 
 
 def _dropout_shifts(records, layer, layers, warming):
-    last, in_front = records[-1], _in_front(layer, layers)
+    last, in_front = records[-1], shifts.behind_a_dropout_of_their_own(layer, layers)
     also = f" Warming up besides: the moving statistics of {named(warming)}." if warming else ""
-    own = _logarithm(last, "predicted_ratio", layer)
-    rest = abs(_logarithm(last, "mode", layer) + own)
+    own = shifts.logarithm(last, "predicted_ratio", layer)
+    rest = abs(shifts.logarithm(last, "mode", layer) + own)
     if layers[layer].dropout is None:
-        strongest = max(in_front, key=lambda name: _logarithm(last, "predicted_ratio", name))
+        strongest = max(in_front, key=lambda name: shifts.logarithm(last, "predicted_ratio", name))
         why = f"{layers[strongest].dropout} is why, in front of {strongest}, whose inputs pass on what they shift by"
     else:
         why = f"{layers[layer].dropout} in front of it is why, for which the closed form predicts {math.exp(-own):.3g}"
-        if rest / 2 > CERTAIN * _error(last, "mode", layer, layers):
+        if rest / 2 > CERTAIN * shifts.error(last, "mode", layer, layers):
             why = (
                 f"{layers[layer].dropout} in front of it explains {math.exp(-own):.3g} by the closed form, and the rest is passed on by layers further in front"
             )
-    if layer not in _large(last, "mode", layers):
-        also = (
-            f" It is small: less than {SMALL:g} standard deviations, or than the {_scatter(last, layer, layers):.2g} that batches differ by in training.{also}"
-        )
+    if layer not in shifts.large(last, "mode", layers):
+        scatter = shifts.scatter(last, layer, layers)
+        also = f" It is small: less than {SMALL:g} standard deviations, or than the {scatter:.2g} that batches differ by in training.{also}"
     return Conclusion(
-        _finding(records, layer, "mode", layers, lambda record: layer in _behind_dropout(record, layers)),
+        _finding(records, layer, "mode", layers, lambda record: layer in shifts.shifted_by_dropout(record, layers)),
         f"{why}: Dropout makes inputs vary in training only, and the moving variance learns that.{also}",
         "Put Dropout behind the last batch normalisation, or use a weaker one: keras_bn.UniformDropout(0.1).",
     )
@@ -308,13 +174,13 @@ def _dropout_shifts(records, layer, layers, warming):
 
 def _warms_up(records, layer, layers):
     last, (momentum, updates, *_) = records[-1], layers[layer]
-    others = sum(_warms(last, each) for each in _lags(last, layers) if each != layer)
+    others = sum(shifts.warms(last, each) for each in shifts.lags(last, layers) if each != layer)
     more = f", and those of {several(others, 'more layer')}" if others else ""
-    quantity = _quantity_of_lag(last, layer)
-    _, explained, besides = _off_by_lag(last, layer)
+    quantity = shifts.quantity_of_lag(last, layer)
+    _, explained, besides = shifts.off_by_lag(last, layer)
     besides /= 1 if quantity == "mean_lag" else 2
     lasts = "It is no shift that lasts."
-    if besides > max(SMALL, _scatter(last, layer, layers), CERTAIN * _error(last, quantity, layer, layers)):
+    if besides > max(SMALL, shifts.scatter(last, layer, layers), CERTAIN * shifts.error(last, quantity, layer, layers)):
         lasts = (
             f"Without it {besides:.2g} standard deviations are left, by which its inputs have moved on: centre what goes into the net, or learn more slowly."
         )
@@ -324,7 +190,7 @@ def _warms_up(records, layer, layers):
     fitting = math.floor(1000 * (LEFT * layers[layer].left / left) ** (1 / updates)) / 1000 if updates else 0.0
     faster = f", or let them follow faster: keras_bn.BatchNormalization(momentum={fitting:g})" if LOWEST <= fitting < momentum else ""
     return Conclusion(
-        _finding(records, layer, quantity, layers, lambda record: layer in _lags(record, layers, _certain) and _warms(record, layer)),
+        _finding(records, layer, quantity, layers, lambda record: layer in shifts.lags(record, layers, shifts.certain) and shifts.warms(record, layer)),
         f"Its moving statistics are warming up{more}: with momentum {momentum:g}, after {several(updates, 'update')}, {100 * layers[layer].left:.3g} % of them "
         f"at most is what the training began with, which alone would make that {number:.3g}. {lasts}",
         f"Train {several(needed, 'step')} more, until it makes {100 * LEFT:g} % of {_UNITS[quantity]}{faster}.",
@@ -332,8 +198,10 @@ def _warms_up(records, layer, layers):
 
 
 def _lag_lasts(records, layer, layers):
-    momentum, quantity = layers[layer].momentum, _quantity_of_lag(records[-1], layer)
-    finding = _finding(records, layer, quantity, layers, lambda record: layer in _lags(record, layers, _certain) and not _warms(record, layer))
+    momentum, quantity = layers[layer].momentum, shifts.quantity_of_lag(records[-1], layer)
+    finding = _finding(
+        records, layer, quantity, layers, lambda record: layer in shifts.lags(record, layers, shifts.certain) and not shifts.warms(record, layer)
+    )
     if momentum != 1 and not layers[layer].moved:
         return Conclusion(
             finding,

@@ -8,7 +8,8 @@ from known_trainings import BATCH, X, Y, compiled, fitted, net
 
 import keras_bn
 from keras_bn import callbacks, measures
-from keras_bn.measures.conclusions.variance_shift import Normalization, conclusion
+from keras_bn.measures.conclusions.shifts import Normalization
+from keras_bn.measures.conclusions.variance_shift import conclusion
 
 
 def summary_of(model, optimizer, epochs=1, x=X):
