@@ -46,6 +46,12 @@ def compiled_loss(model: keras.Model):
     return getattr(model, "_compile_loss", None)
 
 
+def compiled_metrics(model: keras.Model):
+    """What computes the metrics that the model was compiled with, with `update_state`, `result`, `reset_state` and `variables`; None where there are none."""
+    # `model.metrics` holds those that follow losses, too, and does not say which are which.
+    return getattr(model, "_compile_metrics", None)
+
+
 def batches_of(optimizer: keras.Optimizer) -> int:
     """How many batches the optimizer has received."""
     # `iterations` counts updates, of which gradient accumulation makes one for several batches.

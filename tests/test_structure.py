@@ -29,7 +29,14 @@ ALLOWED = {
         "keras_bn.surgery",
         "keras_bn.callbacks",
     },
-    "keras_bn.surgery": {"keras_bn.functional", "keras_bn.keras_internals", "keras_bn.inspection", "keras_bn.layers", "keras_bn.surgery"},
+    "keras_bn.surgery": {
+        "keras_bn.functional",
+        "keras_bn.keras_internals",
+        "keras_bn.inspection",
+        "keras_bn.layers",
+        "keras_bn.measures",
+        "keras_bn.surgery",
+    },
     "recipes": PUBLIC | {"recipes"},
     "benchmarks": PUBLIC | {"benchmarks", "recipes"},
 }

@@ -1,6 +1,9 @@
 """What an error says, in one line."""
 
+import contextlib
 import re
+
+import keras
 
 _HEADS = (
     "Exception encountered when calling",
@@ -24,3 +27,12 @@ def in_a_line(error: Exception) -> str:
     lines = [_NAME.sub("", line) for line in lines[named:]]
     telling = [line for line in lines if line and not line.startswith(_HEADS)]
     return (telling[0] if telling else type(error).__name__).removesuffix(".")
+
+
+@contextlib.contextmanager
+def evaluating(model: keras.Model, taker: str = "predict"):
+    """Says of errors inside it, in one sentence, that the model cannot be evaluated; taker: the method of the model that takes such data."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(f"{model.name} cannot be evaluated on a batch of the data; expected what `{taker}` takes: {in_a_line(error)}.") from error

@@ -86,6 +86,13 @@ def traced(function: Callable, reduce_retracing: bool = True, **options) -> tf.t
     return keras_internals.without_retracing_warning(tf.function(function, autograph=False, reduce_retracing=reduce_retracing, **options))
 
 
+def trace_for_any_size(function: tf.types.experimental.PolymorphicFunction, snapshot: Snapshot, batch, index: tf.Tensor) -> None:
+    """Traces once for batches of all sizes, the last one of arrays being smaller; not a model that has a size of its own, and is traced for that."""
+    with contextlib.suppress(Exception):
+        specs = tf.nest.map_structure(lambda value: tf.TensorSpec((None, *value.shape[1:]), value.dtype) if isinstance(value, tf.Tensor) else value, batch)
+        function.get_concrete_function(snapshot, specs, index)
+
+
 def shared_by_shape(function: Callable) -> tf.types.experimental.PolymorphicFunction:
     """A `tf.function` for many places of a graph: traced once for all that have the same shapes, and not inlined."""
     # Without `reduce_retracing`, since layers of two widths would then share a trace of unknown width, which is slow.

@@ -78,7 +78,7 @@ class Objective:
         model = self._model()
         for loss in added:
             keras.Layer.add_loss(model, loss)  # A functional model refuses its own.
-        return _compiled(model, batch, outputs)
+        return compiled_loss(model, batch, outputs)
 
     def forward(self, snapshot: Snapshot, batch: Batch):
         """Makes all calls of the model that the loss needs, in training mode. Returns whatever comes of them: outputs, or the function's loss."""
@@ -105,13 +105,14 @@ class Objective:
     def _value(self, model, batch):
         if self._loss is not None:
             return self._function(model, batch.x, batch.y, batch.sample_weight)
-        return _compiled(model, batch, model(batch.x, training=True))
+        return compiled_loss(model, batch, model(batch.x, training=True))
 
 
-def _compiled(model, batch, outputs):
+def compiled_loss(model: keras.Model, batch: Batch, outputs, training: bool = True) -> tf.Tensor:
+    """The loss that the model was compiled with, of what it has returned, with what its layers have added within an open `evaluation.stateless`."""
     # Models that override `compute_loss` need not take `training`.
     takes_training = "training" in inspect.signature(model.compute_loss).parameters
-    return model.compute_loss(batch.x, batch.y, outputs, batch.sample_weight, **({"training": True} if takes_training else {}))
+    return model.compute_loss(batch.x, batch.y, outputs, batch.sample_weight, **({"training": training} if takes_training else {}))
 
 
 def _untraced(loss):

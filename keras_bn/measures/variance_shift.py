@@ -1,6 +1,5 @@
 """`variance_shift`: how far the moving statistics are from those that the inputs have in inference."""
 
-import contextlib
 import itertools
 import math
 import weakref
@@ -175,7 +174,7 @@ class Measure:
         self._model, self.batches, self.in_front, self.acting = weakref.ref(model), 0, {}, {}
         self._names = {name: weakref.ref(layer) for layer, name in normalization_layers.names(model).items()}
         self.layer_names = {name: layer().name for name, layer in self._names.items()}
-        self._called, self._noise = [], {}  # Filled when traced: names of the layers that a call of the model uses, and of some `Call.noise`, weakly.
+        self.called, self._noise = [], {}  # Filled when traced: names of the layers that a call of the model uses, and of some `Call.noise`, weakly.
         self._examples, self._is_traced = 0, False  # The former in the last batch.
         self._moments = channel_moments()
         self.function = evaluation.traced(self._moments_of_batch)
@@ -194,7 +193,7 @@ class Measure:
     def shifts(self, parts: list, examples: int) -> list[VarianceShift]:
         """parts: of each batch what `of_batch` returns; examples: in the last batch."""
         self.batches, self._examples = len(parts), examples
-        return [self._shift(name, [part[index] for part in parts]) for index, name in enumerate(self._called)]
+        return [self._shift(name, [part[index] for part in parts]) for index, name in enumerate(self.called)]
 
     def of_batch(self, x, index: int = 0, snapshot: evaluation.Snapshot | None = None):
         """For each layer the moments of its inputs on one batch, the mean of `Call.spread` or None, and the moments in training.
@@ -210,7 +209,7 @@ class Measure:
         with evaluation.without_graph_optimiser():
             if not self._is_traced:
                 self._is_traced = True
-                _trace_for_any_size(self.function, snapshot, x, index)
+                evaluation.trace_for_any_size(self.function, snapshot, x, index)
             return self.function(snapshot, x, index)
 
     def _moments_of_batch(self, snapshot, x, index):
@@ -225,12 +224,12 @@ class Measure:
         """What `of_batch` returns, of an evaluation of the model in training mode and one in inference mode."""
         model = self._model()
         of_layer = {name: [call for call in calls if call.layer is layer()] for name, layer in self._names.items()}
-        self._called = [name for name, calls in of_layer.items() if calls]
+        self.called = [name for name, calls in of_layer.items() if calls]
         self._keep_what_is_in_front(model, calls)
-        last_calls = {name: of_layer[name][-1] for name in self._called}
+        last_calls = {name: of_layer[name][-1] for name in self.called}
         self._noise = {name: weakref.ref(call.noise) for name, call in last_calls.items() if call.noise is not None}
         results = []
-        for name in self._called:
+        for name in self.called:
             last, layer = last_calls[name], self._names[name]()
             in_training = [self._moments(call.inputs, call.axis, call.mask) for call in training_calls if call.layer is layer]
             spread = None if last.spread is None else self._moments(last.spread, last.axis, last.mask).mean
@@ -241,7 +240,7 @@ class Measure:
         names = {layer(): name for name, layer in self._names.items()}
         if tf.executing_eagerly():
             everywhere = [layer.name for layer in keras_internals.layers_within(model) if normalization_layers.acts_in_training_only(layer)]
-            self.in_front, self.acting = {}, dict.fromkeys(self._called, everywhere)
+            self.in_front, self.acting = {}, dict.fromkeys(self.called, everywhere)
             return
         in_front = {names[layer]: others for layer, others in normalization_layers.in_front(calls).items()}
         self.in_front = {name: {names[layer] for layer in others if layer in names} for name, others in in_front.items()}
@@ -287,13 +286,6 @@ class Measure:
             predicted_variance=predicted,
             predicted_ratio=predicted_ratio,
         )
-
-
-def _trace_for_any_size(function, snapshot, x, index):
-    """Traces once for batches of all sizes, the last one of arrays being smaller; not a model that has a size of its own, and is traced for that."""
-    with contextlib.suppress(Exception):
-        specs = tf.nest.map_structure(lambda value: tf.TensorSpec((None, *value.shape[1:]), value.dtype) if isinstance(value, tf.Tensor) else value, x)
-        function.get_concrete_function(snapshot, specs, index)
 
 
 def _full(parts):

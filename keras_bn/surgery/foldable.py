@@ -43,11 +43,13 @@ class Foldable(NamedTuple):
 class Fold(NamedTuple):
     """As `Foldable`, with layers in place of names.
 
+    in_front: what is in front of it, but for layers that do nothing in inference; None where that is unknown, or not the same for all of its calls.
     is_behind: whether the layer is behind the one that takes it up.
     is_output: whether a model returns what it makes.
     """
 
     layer: keras.Layer
+    in_front: keras.Operation | None
     into: keras.Layer | None
     is_behind: bool
     is_output: bool
@@ -87,7 +89,7 @@ def folds(model: keras.Model) -> list[Fold]:
     calls, planned = _Calls(holders), {}
     for layer in dict.fromkeys([*(one for one in calls.in_order if one in layers), *layers]):
         into, is_behind, reason = _fold(layer, calls, planned)
-        planned[layer] = Fold(layer, into, is_behind, calls.is_output_of(layer, model), reason)
+        planned[layer] = Fold(layer, _operation_in_front(layer, calls), into, is_behind, calls.is_output_of(layer, model), reason)
     return list(planned.values())
 
 
@@ -134,6 +136,17 @@ class _Calls:
         """Whether this model returns what the layer makes."""
         graph = keras_internals.functional_graph(model)
         return graph is not None and any(self.maker(tensor) in self.of(layer) for tensor in graph.outputs if self.maker(tensor) is not None)
+
+
+def _operation_in_front(layer, calls):
+    if len(calls.of(layer)) != 1:
+        return None
+    [call] = calls.of(layer)
+    while (maker := calls.maker(call.input_tensors[0])) is not None:
+        if type(maker.operation) not in NOTHING_IN_INFERENCE:
+            return maker.operation
+        call = maker
+    return None
 
 
 def _fold(layer, calls, before):

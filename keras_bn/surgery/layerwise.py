@@ -1,6 +1,5 @@
 """`Layerwise`: what batch normalisation layers receive in inference, layer by layer, each at the statistics that those in front of it have got by then."""
 
-import contextlib
 from collections.abc import Callable, Iterable
 
 import keras
@@ -9,7 +8,7 @@ import tensorflow as tf
 from keras_bn import functional
 from keras_bn.inspection import evaluation, normalization_layers
 from keras_bn.inspection.channel_moments import channel_moments, pooled
-from keras_bn.inspection.errors import in_a_line
+from keras_bn.inspection.errors import evaluating
 
 MOST_KEPT = 2**30  # Bytes of what layers have computed that are kept for those behind; where it is more, it is computed anew.
 
@@ -62,15 +61,6 @@ class Layerwise:
                 with evaluating(self._model):
                     self._graphs[shapes] = _Graph(self._model, self._layers, self._dropout, x)
             yield self._graphs[shapes], [*values, tf.constant(index, tf.int64)]
-
-
-@contextlib.contextmanager
-def evaluating(model: keras.Model):
-    """Says of errors inside it, in one sentence, that the model cannot be evaluated."""
-    try:
-        yield
-    except Exception as error:
-        raise ValueError(f"{model.name} cannot be evaluated on a batch of the data; expected what `predict` takes: {in_a_line(error)}.") from error
 
 
 class _Graph:

@@ -10,8 +10,9 @@ import tensorflow as tf
 from keras_bn import functional
 from keras_bn.inspection import batches, building, evaluation, normalization_layers
 from keras_bn.inspection.channel_moments import channel_moments, pooled
+from keras_bn.inspection.errors import evaluating
 from keras_bn.surgery.freeze import Frozen
-from keras_bn.surgery.layerwise import Layerwise, evaluating
+from keras_bn.surgery.layerwise import Layerwise
 from keras_bn.surgery.progress import bar
 
 SEQUENTIAL, BATCH = "sequential", "batch"
@@ -98,7 +99,7 @@ def recalibrate(
 def population(
     model: keras.Model, layers: list[keras.Layer], read: Callable[[], Iterable], method: str, dropout: bool, progress: Callable[[int, int | None], None]
 ) -> dict[keras.Layer, list]:
-    """What the statistics of these layers are over the data: a dict, each layer to [(moving mean, mean), (moving variance, variance)]. The model stays as it is.
+    """A dict, each layer to what its statistics are over the data, [(moving mean, mean), (moving variance, variance)]. The model stays as it is.
 
     Args:
         read: returns the batches of what the model takes as `x`, from the first on.

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from keras_bn.measures.conclusions import words
 from keras_bn.measures.conclusions.conclusion import CERTAIN, Conclusion, by_layer, largest, not_finite, several, since
 
 UNTRAINABLE = 1.467**50  # Growth of the squared gradient norm, from the last to the first layer, above which none of the nets of Yang et al. 2019 trained.
@@ -37,8 +38,7 @@ def conclusion(records: Sequence[dict], examples: int) -> Conclusion:
         begin = since(records, lambda record: bool(record.get(f"activation_statistics/dead/{layer}")))
         return Conclusion(
             f"{head}behind {layer} {100 * dead[layer]:.3g} % of the channels are dead, the most of all layers; some are since step {begin}.",
-            f"They are 0 on all {examples} examples, so each is active for fewer than {100 * min(1, 3 / examples):.3g} % of the data (at 95 %); what is never "
-            "active learns nothing.",
+            words.dead(examples),
             "They were so at the first measurement: look at beta and, of a frozen layer, at its inputs; or use keras.layers.LeakyReLU()."
             if begin == records[0]["step"]
             else "If it stays so on a larger batch, lower the learning rate, or use keras.layers.LeakyReLU().",

@@ -3,17 +3,11 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from keras_bn.measures.conclusions import shifts
+from keras_bn.measures.conclusions import shifts, words
 from keras_bn.measures.conclusions.conclusion import CERTAIN, Conclusion, by_layer, largest, named, not_finite, several, since
 from keras_bn.measures.conclusions.shifts import LEFT, SMALL, Normalization, moving_scatter
 
 ORDINARY, LOWEST = 0.9, 0.8  # Momenta: a lower one than the latter is not advised, as moving statistics that follow a few batches scatter as those do.
-_WORDS = {
-    "lag": "its inputs have {:.3g} times the variance that its moving variance holds",
-    "mean_lag": "the means of its inputs are {:.3g} standard deviations from its moving mean",
-    "mode": "in inference its inputs have {:.3g} times their variance in training",
-    "mean_mode": "in inference the means of its inputs are {:.3g} standard deviations from those in training",
-}
 _UNITS = {"lag": "the variance", "mean_lag": "a standard deviation"}
 
 
@@ -56,7 +50,7 @@ def _nothing_that_counts(record, layers):
         "" if layer is None else f"the largest ratio is {ratios[layer]:.3g} at {layer}, of standard error {2 * shifts.error(record, 'mode', layer, layers):.2g}"
     )
     counting = {name: max(SMALL, shifts.scatter(record, name, layers)) for name in layers}
-    sizes = {name: max(shifts.sizes(record, quantity).get(name, 0.0) for quantity in _WORDS) for name in layers}
+    sizes = {name: max(shifts.sizes(record, quantity).get(name, 0.0) for quantity in words.MEASURED) for name in layers}
     doubtful = {
         name: sizes[name] for name, least in counting.items() if sizes[name] > least or CERTAIN * shifts.error(record, "mode", name, layers) > 2 * least
     }
@@ -103,12 +97,11 @@ def _lags_or_modes(records, layers, lags, modes):
 
 
 def _acts_in_training(finding, acting):
-    verb, others = ("acts", "it") if len(acting) == 1 else ("act", "them")
     return Conclusion(
         finding,
-        f"In front of it {named(acting)} {verb} in training only, which no closed form explains: its inputs are others then, and the moving statistics learn "
-        "those.",
-        f"If inference is worse for it, weaken {others}; a Dropout can stand behind the last batch normalisation, or be a keras_bn.UniformDropout(0.1).",
+        words.acting(acting),
+        f"If inference is worse for it, weaken {'it' if len(acting) == 1 else 'them'}; "
+        "a Dropout can stand behind the last batch normalisation, or be a keras_bn.UniformDropout(0.1).",
     )
 
 
@@ -119,20 +112,19 @@ def _of_unknown_cause(finding, mode, layers, lags):
     if shifts.up_to(mode, layers) == [mode]:
         return Conclusion(
             finding,
-            "No batch normalisation and no Dropout is in front of it: the model computes something else there in training, in a layer of your own.",
+            words.CODE_OF_ITS_OWN,
             "Look at what the layers in front of it do with `training`.",
         )
     return Conclusion(
         finding,
-        "No Dropout is in front of it: what the moving statistics of layers in front are off by adds up on the way here, little as it is in each; or the model "
-        "computes something else in training, in a layer of your own.",
+        words.ADDS_UP,
         remedy,
     )
 
 
 def _as_far_as(record, layers):
     """How well a layer's moments agree."""
-    certain = {layer for quantity in (*_WORDS, "ratio") for layer in shifts.certain(record, quantity, layers)}
+    certain = {layer for quantity in (*words.MEASURED, "ratio") for layer in shifts.certain(record, quantity, layers)}
     if not certain:
         return "as far as these data can tell"
     scatter = max(shifts.scatter(record, layer, layers) for layer in certain)
@@ -144,8 +136,8 @@ def _as_far_as(record, layers):
 def _finding(records, layer, quantity, layers, holds):
     last = records[-1]
     error = shifts.error(last, quantity, layer, layers) * (1 if quantity.startswith("mean") else 2)
-    words = _WORDS[quantity].format(shifts.value(last, quantity, layer))
-    return f"VarianceShift, step {last['step']}: {layer} is off, since step {since(records, holds)}: {words} (standard error {error:.2g})."
+    what = words.MEASURED[quantity].format(shifts.value(last, quantity, layer))
+    return f"VarianceShift, step {last['step']}: {layer} is off, since step {since(records, holds)}: {what} (standard error {error:.2g})."
 
 
 def _dropout_shifts(records, layer, layers, warming):
@@ -167,7 +159,7 @@ def _dropout_shifts(records, layer, layers, warming):
         also = f" It is small: less than {SMALL:g} standard deviations, or than the {scatter:.2g} that batches differ by in training.{also}"
     return Conclusion(
         _finding(records, layer, "mode", layers, lambda record: layer in shifts.shifted_by_dropout(record, layers)),
-        f"{why}: Dropout makes inputs vary in training only, and the moving variance learns that.{also}",
+        f"{why}: {words.DROPOUT}{also}",
         "Put Dropout behind the last batch normalisation, or use a weaker one: keras_bn.UniformDropout(0.1).",
     )
 
@@ -175,7 +167,6 @@ def _dropout_shifts(records, layer, layers, warming):
 def _warms_up(records, layer, layers):
     last, (momentum, updates, *_) = records[-1], layers[layer]
     others = sum(shifts.warms(last, each) for each in shifts.lags(last, layers) if each != layer)
-    more = f", and those of {several(others, 'more layer')}" if others else ""
     quantity = shifts.quantity_of_lag(last, layer)
     _, explained, besides = shifts.off_by_lag(last, layer)
     besides /= 1 if quantity == "mean_lag" else 2
@@ -191,8 +182,7 @@ def _warms_up(records, layer, layers):
     faster = f", or let them follow faster: keras_bn.BatchNormalization(momentum={fitting:g})" if LOWEST <= fitting < momentum else ""
     return Conclusion(
         _finding(records, layer, quantity, layers, lambda record: layer in shifts.lags(record, layers, shifts.certain) and shifts.warms(record, layer)),
-        f"Its moving statistics are warming up{more}: with momentum {momentum:g}, after {several(updates, 'update')}, {100 * layers[layer].left:.3g} % of them "
-        f"at most is what the training began with, which alone would make that {number:.3g}. {lasts}",
+        f"{words.warming(momentum, updates, layers[layer].left, others)}, which alone would make that {number:.3g}. {lasts}",
         f"Train {several(needed, 'step')} more, until it makes {100 * LEFT:g} % of {_UNITS[quantity]}{faster}.",
     )
 
@@ -211,15 +201,13 @@ def _lag_lasts(records, layer, layers):
     if momentum == 1:
         return Conclusion(
             finding,
-            "Its moving statistics do not move, as the layer is frozen or its momentum is 1: these inputs are others than those that "
-            "they were taken from, or the layers in front have changed since.",
+            words.FIXED,
             "Let them move, by layer.trainable = True, and layer.momentum = 0.99 if that is 1, and compile the model anew; or leave it, if the layers behind "
             "learn to live with it.",
         )
     return Conclusion(
         finding,
-        "Its moving statistics lag: the weights change faster than they follow, so that inference normalises by the net of some steps ago. Or these data are "
-        "not what it sees in training, which may be others, a mixture such as of real and generated ones, or batches of another size or sorted by class.",
+        words.LAG,
         f"If the data are those of the training, {'centre what goes into the net, or ' if quantity == 'mean_lag' else ''}lower the learning rate towards the "
         f"end{_follow(momentum)}.",
     )

@@ -1,0 +1,102 @@
+"""`diagnose`: what is wrong with batch normalisation in a model, and what mends it."""
+
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+
+from keras_bn.inspection import building, normalization_layers
+from keras_bn.measures.conclusions import shifts
+from keras_bn.measures.conclusions.conclusion import several
+from keras_bn.surgery.diagnosis.evaluations import difference
+from keras_bn.surgery.diagnosis.evidence import INFERENCE, TRAINING, Evidence, gathered
+from keras_bn.surgery.diagnosis.report import Diagnosis, Shift
+from keras_bn.surgery.diagnosis.rules import findings
+from keras_bn.surgery.progress import bar
+
+
+def diagnose(model: keras.Model, data, batch_size: int = 32, verbose: bool = True) -> Diagnosis:
+    """What is wrong with batch normalisation in a model, worst first, on which layer, how much, why it matters, and what mends it.
+
+    It evaluates the data in training mode and in inference mode, and where something is off in inference mode with the statistics that `recalibrate` would
+    assign. Nothing of the model changes. It looks at
+
+        losses and metrics in training mode, in inference mode, and recalibrated          inference_worse
+        moving statistics against those of the inputs in training, layer by layer         statistics_lag, warming_up, never_updated, statistics_of_other_data
+        inputs in inference against those in training                                     dropout_in_front, other_inputs_in_training
+        numbers that are not finite                                                       not_finite
+        how many values a batch has for a channel                                         few_values, last_batch_of_one
+        channels that carry nothing                                                       dead_channels, variance_below_epsilon, gamma_near_zero
+        what stands next to a layer, hints all                                            several_in_a_row, bias_in_front, not_foldable, behind_activation
+
+    What counts as a finding is said in standard errors, by the rules of `callbacks.VarianceShift.summary()`; docs/surgery.md says each.
+
+    Args:
+        model: with batch normalisation. For losses it must be compiled with one.
+        data: as `fit` takes them, with targets for losses: those of the training, in batches as large as those of the training, six at least for losses to be
+            compared.
+        batch_size: of arrays, which are cut in random order: that of the training.
+        verbose: whether a bar shows the progress.
+
+    Returns:
+        A `Diagnosis`: `findings`, printing, `markdown()`, `to_dict()`, `plot()`, `write(path)`.
+
+    Raises:
+        ValueError: no such layer, no data, data that the model does not take, an iterator, or a layer that is called within a loop.
+
+    Source: Dropout: Li, Chen, Hu & Yang 2018, eq. 7 and 8. Its thresholds are ours.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.BatchNormalization(name="normalised"), keras.layers.Dense(1)])
+        >>> diagnosis = diagnose(model, np.random.default_rng(0).normal(3, 2, (256, 2)), verbose=False)
+        >>> [(finding.layer, finding.fault, finding.remedy) for finding in diagnosis.findings]
+        [('normalised', 'never_updated', 'keras_bn.surgery.recalibrate(model, data)')]
+    """
+    building.refuse_no_model(model)
+    normalization_layers.names(model)
+    if isinstance(data, Iterator):
+        raise ValueError(f"`data` is a {type(data).__name__}, used up once it is read; expected what can be read again: a dataset.")
+    evidence = gathered(model, data, batch_size, lambda unit: bar(unit, verbose))
+    results = findings(evidence)
+    evaluations = {mode: {"loss": each.loss, **each.metrics} for mode, each in evidence.evaluations.items()}
+    return Diagnosis(model.name, results, _on_what(evidence), evaluations, _shifts(evidence, results))
+
+
+def _on_what(evidence: Evidence) -> str:
+    """The sentences of `Diagnosis.evidence`."""
+    number, size = len(evidence.sizes), int(np.sum(evidence.sizes))
+    seen = f"{several(size, 'example')} in {number} batch{'' if number == 1 else 'es'} of {int(np.max(evidence.sizes))}"
+    if evidence.not_finite is not None:
+        return f"Read {seen}, of which the last is not finite; the rest was not looked at."
+    layers = several(len(evidence.layers), "batch normalisation layer")
+    record, names = evidence.record, list(evidence.layers)
+    error = max((2 * shifts.error(record, "lag", name, evidence.normalizations) for name in names), default=np.nan)
+    off = max((shifts.value(record, "ratio", name) for name in names), default=np.nan)
+    sentences = [f"{layers} on {seen}: variances in inference are within a factor of {off:.3g} of the moving ones, of standard error {error:.2g} at most."]
+    if evidence.evaluations:
+        worse = difference(evidence.evaluations[INFERENCE], evidence.evaluations[TRAINING])
+        sentences.append(
+            f"The loss in inference is {abs(worse.value):.3g} {'more' if worse.value > 0 else 'less'} than in training mode (standard error {worse.error:.2g})."
+        )
+    else:
+        sentences.append(f"No losses were compared, as {evidence.unjudged}.")
+    return " ".join(sentences)
+
+
+def _shifts(evidence, results):
+    faults = {}
+    for finding in results:
+        for name in finding.measured.get("layers", [finding.layer]):
+            faults.setdefault(name, []).append(finding.fault)
+    record, normalizations = evidence.record, evidence.normalizations
+    return [
+        Shift(
+            layer=evidence.layers[name].name,
+            variance=float(shift.variance.mean() / shift.moving_variance.mean()) if shift.moving_variance.mean() else np.inf,
+            error=2 * shifts.error(record, "ratio", name, normalizations),
+            mean=shift.mean_shift,
+            mean_error=shifts.error(record, "mean_mode", name, normalizations),
+            faults=tuple(faults.get(evidence.layers[name].name, ())),
+        )
+        for name, shift in evidence.shifts.items()
+    ]

@@ -1,0 +1,1 @@
+"""How `diagnose` comes to its findings: evidence, which rules judge, and which a report shows."""

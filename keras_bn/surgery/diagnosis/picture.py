@@ -1,0 +1,53 @@
+"""The picture of a diagnosis."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from keras_bn.measures.conclusions.conclusion import CERTAIN
+
+_GOOD, _BAD = "tab:blue", "tab:red"
+_MOST_LABELS = 60  # Rows with a name of their own; of more every second, third, ... has one, and those that are marked.
+
+
+def drawn(title: str, shifts: Sequence) -> Figure:
+    """Layers down; along, how many times the moving variance the variance in inference is, and how far the means are apart, each with CERTAIN standard errors.
+
+    Args:
+        shifts: of `report.Shift`; those with faults are red and bold.
+    """
+    figure = Figure(figsize=(9, 1.8 + 0.24 * max(1, min(len(shifts), 2 * _MOST_LABELS))), dpi=100, layout="constrained")
+    of_variance, of_mean = figure.subplots(1, 2, sharey=True)
+    rows, colours = np.arange(len(shifts)), [_BAD if shift.faults else _GOOD for shift in shifts]
+    variances, means = (np.asarray([getattr(shift, name) for shift in shifts], float) for name in ("variance", "mean"))
+    variances = np.where(variances > 0, variances, np.nan)
+    errors = np.asarray([min(CERTAIN * shift.error, 0.99) for shift in shifts])
+    of_variance.set_xscale("log")
+    for axes, values, (below, above) in (
+        (of_variance, variances, (variances * errors, variances * errors)),
+        (of_mean, means, (np.zeros(len(shifts)), [CERTAIN * shift.mean_error for shift in shifts])),
+    ):
+        axes.axvline(1 if axes is of_variance else 0, color="0.6", linewidth=1)
+        axes.hlines(rows, values - below, values + above, color="0.75", linewidth=4)
+        axes.scatter(values, rows, color=colours, s=24, zorder=3)
+        axes.grid(axis="y", color="0.92")
+        axes.set_axisbelow(True)
+    if np.isfinite(variances).any():
+        largest = max(2.0, float(np.nanmax(np.maximum(variances * 1.3, 1.3 / variances))))
+        of_variance.set_xlim(1 / largest, largest)
+    of_mean.set_xlim(left=-0.05 * max(1.0, np.nanmax(means, initial=0.0)))
+    of_variance.set_xlabel("variance in inference / moving variance")
+    of_mean.set_xlabel("means apart, in standard deviations")
+    every = -(-len(shifts) // _MOST_LABELS) if shifts else 1
+    labelled = [row for row in rows if row % every == 0 or shifts[row].faults]
+    of_variance.set_yticks(labelled, [shifts[row].layer for row in labelled], fontsize=8)
+    for label, row in zip(of_variance.get_yticklabels(), labelled):
+        if shifts[row].faults:
+            label.set(color=_BAD, fontweight="bold")
+    for row in rows:
+        if shifts[row].faults:
+            of_mean.annotate(", ".join(shifts[row].faults), (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=8, color=_BAD)
+    of_variance.set_ylim(len(shifts) - 0.5, -0.5)
+    figure.suptitle(f"{title}\n1 and 0: the moving statistics are right; grey: {CERTAIN:g} standard errors", fontsize=10)
+    return figure

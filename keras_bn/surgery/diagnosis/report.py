@@ -1,0 +1,143 @@
+"""`Diagnosis`: what was found, as a page, as Markdown, as JSON and as a picture."""
+
+import json
+import os
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_bn.measures.conclusions.conclusion import several
+from keras_bn.surgery.diagnosis.finding import Finding
+
+SUFFIXES = ".txt", ".md", ".json", ".png", ".pdf", ".svg"
+
+
+class Shift(NamedTuple):
+    """Of one layer, by its own name: what the picture shows.
+
+    variance: variance in inference / moving variance; mean: of the means, in standard deviations; error, mean_error: their standard errors.
+    faults: of the findings that name it.
+    """
+
+    layer: str
+    variance: float
+    error: float
+    mean: float
+    mean_error: float
+    faults: tuple[str, ...]
+
+
+class Diagnosis(NamedTuple):
+    """What `diagnose` found. Printed, it is a page.
+
+    model: its name.
+    findings: worst first; none where nothing is wrong.
+    evidence: on what that was found, a sentence or more.
+    evaluations: dict, a mode to its loss and metrics, by name; empty where none could be computed.
+    shifts: one `Shift` a layer, in the order in which the model holds them.
+    """
+
+    model: str
+    findings: list[Finding]
+    evidence: str
+    evaluations: dict[str, dict[str, float]]
+    shifts: list[Shift]
+
+    def __str__(self) -> str:
+        lines = [self._headline(), self.evidence]
+        if self.evaluations:
+            lines += ["", *_table(self._rows(), "  ", "")]
+        for number, finding in enumerate(self.findings, 1):
+            lines += ["", f"{number}. {finding.layer}: {finding.fault}", *(f"   {name:8s} {text}" for name, text in _parts(finding))]
+        return "\n".join(lines)
+
+    def markdown(self) -> str:
+        """The same as Markdown."""
+        lines = [f"# {self._headline()}", "", self.evidence]
+        if self.evaluations:
+            lines += ["", *_table(self._rows(), " | ", "| ", "|")]
+        for number, finding in enumerate(self.findings, 1):
+            parts = dict(_parts(finding))
+            lines += ["", f"## {number}. {finding.layer}: {finding.fault}", "", f"Measured: {parts['measured']}.", "", parts["why"], ""]
+            lines += ["```python", parts["remedy"], "```"]
+        return "\n".join(lines) + "\n"
+
+    def to_dict(self) -> dict:
+        """The same for programs: what JSON holds; numbers that are not finite are None."""
+        return _plain(
+            {
+                "model": self.model,
+                "evidence": self.evidence,
+                "evaluations": self.evaluations,
+                "findings": [finding._asdict() for finding in self.findings],
+                "shifts": [shift._asdict() for shift in self.shifts],
+            }
+        )
+
+    def plot(self):
+        """A `matplotlib.figure.Figure`: layers down, the shift of variance and of mean along, those that a finding names marked."""
+        from keras_bn.surgery.diagnosis.picture import drawn  # matplotlib is slow to import.
+
+        return drawn(self._headline(), self.shifts)
+
+    def write(self, path) -> None:
+        """Writes it whole: as text (.txt), Markdown (.md), JSON (.json) or a picture (.png, .pdf, .svg). A file that is there is replaced.
+
+        Raises:
+            ValueError: a name that ends otherwise.
+            OSError: the file cannot be written; what was there is as it was.
+        """
+        path = pathlib.Path(path)
+        if path.suffix not in SUFFIXES:
+            raise ValueError(f"{path} says by its end what is to be written; expected one of {', '.join(SUFFIXES)}: choose one.")
+        temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
+        try:
+            if path.suffix in (".png", ".pdf", ".svg"):
+                self.plot().savefig(temporary)
+            else:
+                texts = {".txt": lambda: f"{self}\n", ".md": self.markdown, ".json": lambda: json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n"}
+                temporary.write_text(texts[path.suffix]())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _headline(self):
+        return f"{self.model}: {several(len(self.findings), 'finding') if self.findings else 'nothing is wrong'}"
+
+    def _rows(self):
+        names = list(dict.fromkeys(name for values in self.evaluations.values() for name in values))
+        rows = [["", *names]]
+        for mode, values in self.evaluations.items():
+            rows.append([mode, *(shown(values.get(name)) for name in names)])
+        return rows
+
+
+def shown(value) -> str:
+    """As reports show it."""
+    if isinstance(value, float | np.floating):
+        return f"{value:.4g}"
+    if isinstance(value, list | tuple):
+        return f"{', '.join(value[:3])}{f' and {len(value) - 3} more' if len(value) > 3 else ''}"
+    return "-" if value is None else str(value)
+
+
+def _parts(finding):
+    measured = "; ".join(f"{name.replace('_', ' ')} {shown(value)}" for name, value in finding.measured.items())
+    return [("measured", measured), ("why", finding.why), ("remedy", finding.remedy)]
+
+
+def _table(rows, separator, edge, line=""):
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [(edge + separator.join(cell.ljust(width) for cell, width in zip(row, widths)) + edge[::-1]).rstrip() for row in rows]
+    return [lines[0], *([line + line.join("-" * (width + 2) for width in widths) + line] if line else []), *lines[1:]]
+
+
+def _plain(value):
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else None
+    return value.item() if isinstance(value, np.generic) else value

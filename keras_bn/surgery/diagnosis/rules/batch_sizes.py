@@ -1,0 +1,64 @@
+"""Batches that hold too few values a channel to normalise by."""
+
+import math
+
+import numpy as np
+
+from keras_bn.surgery.diagnosis.evidence import Evidence
+from keras_bn.surgery.diagnosis.finding import Finding, several_layers
+
+UNKNOWN = 0.5  # Relative standard error: the variance of fewer values is not known to a factor of two, from one error below to one above.
+_LEAST_BATCHES = 6  # From which on their scatter is known well enough.
+
+
+def last_batch_of_one(evidence: Evidence) -> Finding | None:
+    """Where a batch, but not all, gives a layer one value a channel: whose variance is 0."""
+    names = [name for name, values in evidence.values.items() if np.any(values == 1) and np.any(values > 1) and _uses_batches(name, evidence)]
+    if not names:
+        return None
+    layer, last = evidence.layers[names[0]], int(evidence.sizes[-1])
+    return Finding(
+        layer.name,
+        "last_batch_of_one",
+        {"examples": int(np.sum(evidence.sizes)), "last_batch": last, **_layers(names, evidence)},
+        "Of one value the variance is 0: in training the layer returns beta for it whatever it is, and the moving variance shrinks towards 0 each time.",
+        f"data = {'data.unbatch()' if evidence.is_dataset else 'tf.data.Dataset.from_tensor_slices(data)'}.batch({max(evidence.sizes)}, drop_remainder=True)",
+    )
+
+
+def few_values(evidence: Evidence) -> Finding | None:
+    """Where the variance of a batch is not known to UNKNOWN: sqrt(2 / (n - 1)) for n independent values. Batches may differ as if they had fewer than that, as
+    those of a few images, or sorted by class, do: by the means, which differ by sqrt(1 / n) standard deviations."""
+    fewest = math.floor(1 + 2 / UNKNOWN**2)
+    counts = {name: float(np.max(values)) for name, values in evidence.values.items() if _uses_batches(name, evidence)}
+    independent = {
+        name: min(count, _independent(evidence.scatter[name][0])) if len(evidence.sizes) >= _LEAST_BATCHES else count for name, count in counts.items()
+    }
+    names = [name for name, count in independent.items() if count < fewest]
+    if not names:
+        return None
+    worst = min(names, key=independent.get)
+    measured = {
+        "batch_size": int(np.max(evidence.sizes)),
+        "values_a_channel": counts[worst],
+        "as_independent": independent[worst],
+        "means_scatter_by": evidence.scatter[worst][0],
+        **_layers(names, evidence),
+    }
+    why = (
+        f"A batch has {counts[worst]:.0f} values a channel here, and its statistics scatter as those of {independent[worst]:.2g} independent ones: an example "
+        "is normalised by others that say little, in training only. Larger or better mixed batches mend it, too, or synchronized=True over replicas."
+    )
+    return Finding(evidence.layers[worst].name, "few_values", measured, why, "keras_bn.surgery.convert(model, renorm=True)")
+
+
+def _independent(scatter):
+    return 1 / scatter**2 if scatter > 0 else math.inf
+
+
+def _uses_batches(name, evidence):
+    return evidence.normalizations[name].momentum != 1
+
+
+def _layers(names, evidence):
+    return several_layers(evidence.layers[name] for name in names)

@@ -1,0 +1,65 @@
+"""Channels that carry nothing."""
+
+import keras
+import numpy as np
+
+from keras_bn.measures.conclusions import words
+from keras_bn.measures.conclusions.conclusion import ROUNDING
+from keras_bn.measures.conclusions.shifts import LEFT
+from keras_bn.surgery.diagnosis.evidence import Evidence
+from keras_bn.surgery.diagnosis.finding import Finding, expression, several_layers
+
+
+def dead(evidence: Evidence) -> Finding | None:
+    """Where a ReLU right behind is 0 for a channel on all data, in training mode: with whatever moving statistics."""
+    shares = {name: float(np.mean(~active)) for name, active in evidence.active.items() if not np.all(active)}
+    if not shares:
+        return None
+    worst, examples = max(shares, key=shares.get), int(np.sum(evidence.sizes))
+    measured = {"share": shares[worst], "examples": examples, **_layers(shares, evidence)}
+    return Finding(evidence.layers[worst].name, "dead_channels", measured, words.dead(examples), "layer = keras.layers.LeakyReLU()")
+
+
+def variance_below_epsilon(evidence: Evidence) -> Finding | None:
+    """Where the variance of a channel's inputs in training is smaller than epsilon: less than half of what divides is the variance."""
+    below = {name: shift.training_variance < evidence.layers[name].epsilon for name, shift in evidence.shifts.items()}
+    shares = {name: float(np.mean(channels)) for name, channels in below.items() if np.any(channels)}
+    if not shares:
+        return None
+    worst = max(shares, key=shares.get)
+    layer, variances = evidence.layers[worst], evidence.shifts[worst].training_variance
+    constant = float(np.mean(variances <= (ROUNDING * np.abs(evidence.shifts[worst].training_mean)) ** 2))
+    positive = variances[variances > 0]
+    smaller = float(positive.min() / 100) if positive.size else 1e-6
+    measured = {"share": shares[worst], "constant": constant, "epsilon": layer.epsilon, "smallest": float(variances.min()), **_layers(shares, evidence)}
+    return Finding(
+        layer.name,
+        "variance_below_epsilon",
+        measured,
+        "Epsilon makes most of what these channels are divided by, so that they leave with less than half of the variance gamma**2; constant ones with none.",
+        f"{expression(evidence.model, layer)}.epsilon = {smaller:.1g}",
+    )
+
+
+def gamma_near_zero(evidence: Evidence) -> Finding | None:
+    """Where |gamma| of a channel is less than LEFT of the root mean square of its layer's, or than rounding: it carries 1 / 10,000 of the variance, or less."""
+    shares = {}
+    for name, layer in evidence.layers.items():
+        if layer.scale:
+            gamma = np.abs(keras.ops.convert_to_numpy(layer.gamma).astype("float64"))
+            share = float(np.mean(gamma < max(LEFT * np.sqrt(np.mean(gamma**2)), ROUNDING)))
+            shares |= {name: share} if share else {}
+    if not shares:
+        return None
+    worst = max(shares, key=shares.get)
+    return Finding(
+        evidence.layers[worst].name,
+        "gamma_near_zero",
+        {"share": shares[worst], **_layers(shares, evidence)},
+        "What these channels carry is multiplied by almost 0: they return beta, and hardly any gradient passes. Weight decay does that, or a start at 0.",
+        "optimizer = keras.optimizers.AdamW(1e-3); optimizer.exclude_from_weight_decay(var_names=['gamma', 'beta'])",
+    )
+
+
+def _layers(names, evidence):
+    return several_layers(evidence.layers[name] for name in names)

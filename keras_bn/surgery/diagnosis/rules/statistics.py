@@ -1,0 +1,174 @@
+"""Moving statistics that are not those of the inputs: by the rules of `measures.conclusions.shifts`, which say what counts beside errors.
+
+A layer's moving statistics are held against its inputs in training mode, which do not depend on the moving statistics of layers in front: what one layer is off
+by is not found again in those behind. Where several are off, the finding names the first.
+"""
+
+import math
+
+import numpy as np
+
+from keras_bn.measures.conclusions import shifts, words
+from keras_bn.measures.conclusions.shifts import SMALL
+from keras_bn.surgery.diagnosis.evidence import Evidence
+from keras_bn.surgery.diagnosis.finding import Finding, expression, several_layers
+from keras_bn.surgery.diagnosis.rules.losses import RECALIBRATE, costs, of_losses
+from keras_bn.surgery.freeze import Frozen
+
+
+def never_updated(evidence: Evidence) -> Finding | None:
+    """Where moving mean and variance are exactly 0 and 1, as they are built."""
+    names = _as_built(evidence)
+    if not names:
+        return None
+    first, steps = _first(names, evidence), evidence.steps
+    trained = f"though the optimizer has made {steps} updates" if steps else "so that nothing was trained, or it was in inference mode only"
+    return Finding(
+        evidence.layers[first].name,
+        "never_updated",
+        {"moving_mean": 0.0, "moving_variance": 1.0, **_off_by(first, evidence), **_layers(names, evidence), **of_losses(evidence)},
+        f"Its moving statistics are as they were built, {trained}: inference normalises by a mean of 0 and a variance of 1.",
+        RECALIBRATE,
+    )
+
+
+def lag(evidence: Evidence) -> Finding | None:
+    """Where moving statistics differ from what inputs have in training, and move."""
+    names = [name for name in _lagging(evidence) if not _is_fixed(name, evidence) and not shifts.warms(evidence.record, name)]
+    if not names:
+        return None
+    first = _first(names, evidence)
+    measured = {**_off_by(first, evidence), **_layers(names, evidence), **of_losses(evidence)}
+    return Finding(evidence.layers[first].name, "statistics_lag", measured, words.LAG, RECALIBRATE)
+
+
+def warming_up(evidence: Evidence) -> Finding | None:
+    """Where what a layer was built with explains half of what its statistics are off by, at least, and the number of steps allows for it."""
+    names = [name for name in _lagging(evidence) if not _is_fixed(name, evidence) and shifts.warms(evidence.record, name)]
+    if not names:
+        return None
+    first = _first(names, evidence)
+    normalization = evidence.normalizations[first]
+    if evidence.steps is None:
+        why = "Its moving statistics are partly those that it was built with: it has made too few updates for its momentum."
+    else:
+        why = f"{words.warming(normalization.momentum, normalization.updates, normalization.left)}."
+    measured = {"momentum": normalization.momentum, **_off_by(first, evidence), **_layers(names, evidence), **of_losses(evidence)}
+    if evidence.steps is not None:
+        measured = {"updates": normalization.updates, "left": normalization.left, **measured}
+    return Finding(evidence.layers[first].name, "warming_up", measured, why, RECALIBRATE)
+
+
+def dropout(evidence: Evidence) -> Finding | None:
+    """Where Dropout explains that inputs vary less in inference (Li 2018, eq. 7, 8), and that costs something: recalibrating lowers the loss, or without losses
+    the shift is larger than SMALL and than what batches scatter by."""
+    record, layers = evidence.record, evidence.normalizations
+    shifted = shifts.shifted_by_dropout(record, layers)
+    is_costly = costs(evidence)
+    if not shifted or (not any(name in shifts.large(record, "mode", layers) for name in shifted) if is_costly is None else not is_costly):
+        return None
+    behind = [name for name in evidence.layers if layers[name].dropout is not None and any(name in shifts.up_to(each, layers) for each in shifted)]
+    first = max(behind, key=lambda name: shifts.logarithm(record, "predicted_ratio", name))
+    predicted = 1 / shifts.value(record, "predicted_ratio", first)
+    measured = {
+        "dropout": layers[first].dropout,
+        "variance_in_inference_to_training": shifts.value(record, "mode", first),
+        "standard_error": 2 * shifts.error(record, "mode", first, layers),
+        "predicted": predicted,
+        "shift": max(shifted.values()),
+        **_layers(shifted, evidence),
+        **of_losses(evidence),
+    }
+    why = f"{layers[first].dropout} in front of it is why, for which the closed form predicts {predicted:.3g}: {words.DROPOUT}"
+    return Finding(evidence.layers[first].name, "dropout_in_front", measured, why, RECALIBRATE)
+
+
+def acting_in_training(evidence: Evidence) -> Finding | None:
+    """Where inputs in inference are others than in training, which neither Dropout nor moving statistics in front explain."""
+    record, layers = evidence.record, evidence.normalizations
+    off = {*shifts.shifted_by_dropout(record, layers), *shifts.lags(record, layers, shifts.certain), *_as_built(evidence)}
+    modes = shifts.modes(record, layers)
+    names = [name for name in modes if not off & set(shifts.up_to(name, layers))]
+    if not names:
+        return None
+    first = _first(names, evidence)
+    quantity = max(("mode", "mean_mode"), key=lambda each: shifts.sizes(record, each).get(first, 0.0))
+    acting = layers[first].acting
+    measured = {
+        _NAMES[quantity]: shifts.value(record, quantity, first),
+        "standard_error": shifts.error(record, quantity, first, layers) * (1 if quantity.startswith("mean") else 2),
+        "shift": modes[first],
+        **({"acting": list(acting)} if acting else {}),
+        **_layers(names, evidence),
+        **of_losses(evidence),
+    }
+    why = words.acting(acting) if acting else words.CODE_OF_ITS_OWN if shifts.up_to(first, layers) == [first] else words.ADDS_UP
+    return Finding(evidence.layers[first].name, "other_inputs_in_training", measured, why, RECALIBRATE)
+
+
+def other_data(evidence: Evidence) -> Finding | None:
+    """Where statistics that do not move, also in training, are not those of these data.
+
+    The layers behind may have learned to live with it: it counts by itself from one standard deviation on, where the mean of an ordinary input lies outside of
+    the middle two thirds of those that the statistics are of; and with less where nothing else is known, as there are no losses.
+    """
+    sizes = _lagging(evidence)
+    least = SMALL if not evidence.evaluations else 1.0
+    names = [name for name in sizes if _is_fixed(name, evidence) and sizes[name] > least]
+    if not names:
+        return None
+    first = _first(names, evidence)
+    layer, path = evidence.layers[first], expression(evidence.model, evidence.layers[first])
+    remedy = "keras_bn.surgery.unfreeze(model)" if isinstance(layer, Frozen) else f"{path}.trainable = True"
+    return Finding(
+        layer.name,
+        "statistics_of_other_data",
+        {**_off_by(first, evidence), **_layers(names, evidence)},
+        f"{words.FIXED} If the layers behind have learned with them, leave it; or look whether the inputs are scaled as those were.",
+        f"{remedy}; {RECALIBRATE}",
+    )
+
+
+_NAMES = {
+    "lag": "variance_to_moving_variance",
+    "mean_lag": "mean_from_moving_mean",
+    "mode": "variance_in_inference_to_training",
+    "mean_mode": "mean_in_inference_from_training",
+}
+
+
+def _lagging(evidence):
+    """Layers to sizes; but those that were never updated."""
+    built = _as_built(evidence)
+    return {name: size for name, size in shifts.lags(evidence.record, evidence.normalizations).items() if name not in built}
+
+
+def _as_built(evidence):
+    return [name for name, shift in evidence.shifts.items() if not np.any(shift.moving_mean) and np.all(shift.moving_variance == 1)]
+
+
+def _is_fixed(name, evidence):
+    return evidence.normalizations[name].momentum == 1
+
+
+def _first(names, evidence):
+    """The one with none of the others in front of it."""
+    names = list(names)
+    return next((name for name in names if not any(other in names for other in shifts.up_to(name, evidence.normalizations)[:-1])), names[0])
+
+
+def _off_by(name, evidence):
+    """For `Finding.measured`: both statistics with their standard errors, and the larger of what they are off by."""
+    record, layers = evidence.record, evidence.normalizations
+    sizes = [size for quantity in ("lag", "mean_lag") if math.isfinite(size := shifts.sizes(record, quantity).get(name, 0.0))]
+    return {
+        _NAMES["lag"]: shifts.value(record, "lag", name),
+        "standard_error": 2 * shifts.error(record, "lag", name, layers),
+        _NAMES["mean_lag"]: shifts.value(record, "mean_lag", name),
+        "standard_error_of_mean": shifts.error(record, "mean_lag", name, layers),
+        "shift": max(sizes, default=0.0),
+    }
+
+
+def _layers(names, evidence):
+    return several_layers(evidence.layers[name] for name in names)
