@@ -7,6 +7,8 @@ import keras
 
 from keras_bn import keras_internals
 
+HINTS = frozenset({"several_in_a_row", "bias_in_front", "not_foldable", "behind_activation"})  # Faults that make no number wrong.
+
 
 class Finding(NamedTuple):
     """

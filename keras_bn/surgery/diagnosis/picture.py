@@ -4,10 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from keras_bn.measures.conclusions.conclusion import CERTAIN
+from keras_bn.surgery.diagnosis.finding import HINTS
 
-_GOOD, _BAD = "tab:blue", "tab:red"
+_GOOD, _HINT, _BAD = "tab:blue", "0.3", "tab:red"
 _MOST_LABELS = 60  # Rows with a name of their own; of more every second, third, ... has one, and those that are marked.
 
 
@@ -15,15 +17,19 @@ def drawn(title: str, shifts: Sequence) -> Figure:
     """Layers down; along, how many times the moving variance the variance in inference is, and how far the means are apart, each with CERTAIN standard errors.
 
     Args:
-        shifts: of `report.Shift`; those with faults are red and bold.
+        shifts: of `report.Shift`; those with faults that are no hints are red and bold.
     """
+    is_bad = [not HINTS.issuperset(shift.faults) for shift in shifts]
     figure = Figure(figsize=(9, 1.8 + 0.24 * max(1, min(len(shifts), 2 * _MOST_LABELS))), dpi=100, layout="constrained")
     of_variance, of_mean = figure.subplots(1, 2, sharey=True)
-    rows, colours = np.arange(len(shifts)), [_BAD if shift.faults else _GOOD for shift in shifts]
+    rows, colours = np.arange(len(shifts)), [_BAD if bad else _GOOD for bad in is_bad]
     variances, means = (np.asarray([getattr(shift, name) for shift in shifts], float) for name in ("variance", "mean"))
     variances = np.where(variances > 0, variances, np.nan)
     errors = np.asarray([min(CERTAIN * shift.error, 0.99) for shift in shifts])
     of_variance.set_xscale("log")
+    of_variance.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
+    of_variance.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    of_variance.xaxis.set_minor_formatter(NullFormatter())
     for axes, values, (below, above) in (
         (of_variance, variances, (variances * errors, variances * errors)),
         (of_mean, means, (np.zeros(len(shifts)), [CERTAIN * shift.mean_error for shift in shifts])),
@@ -43,11 +49,13 @@ def drawn(title: str, shifts: Sequence) -> Figure:
     labelled = [row for row in rows if row % every == 0 or shifts[row].faults]
     of_variance.set_yticks(labelled, [shifts[row].layer for row in labelled], fontsize=8)
     for label, row in zip(of_variance.get_yticklabels(), labelled):
-        if shifts[row].faults:
+        if is_bad[row]:
             label.set(color=_BAD, fontweight="bold")
     for row in rows:
         if shifts[row].faults:
-            of_mean.annotate(", ".join(shifts[row].faults), (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=8, color=_BAD)
+            of_mean.annotate(
+                ", ".join(shifts[row].faults), (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=8, color=_BAD if is_bad[row] else _HINT
+            )
     of_variance.set_ylim(len(shifts) - 0.5, -0.5)
     figure.suptitle(f"{title}\n1 and 0: the moving statistics are right; grey: {CERTAIN:g} standard errors", fontsize=10)
     return figure

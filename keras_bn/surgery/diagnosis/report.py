@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import textwrap
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from keras_bn.measures.conclusions.conclusion import several
 from keras_bn.surgery.diagnosis.finding import Finding
 
+_WIDTH = 100  # Characters of a line on the page.
 SUFFIXES = ".txt", ".md", ".json", ".png", ".pdf", ".svg"
 
 
@@ -45,11 +47,14 @@ class Diagnosis(NamedTuple):
     shifts: list[Shift]
 
     def __str__(self) -> str:
-        lines = [self._headline(), self.evidence]
+        lines = [self._headline(), *textwrap.wrap(self.evidence, _WIDTH)]
         if self.evaluations:
             lines += ["", *_table(self._rows(), "  ", "")]
         for number, finding in enumerate(self.findings, 1):
-            lines += ["", f"{number}. {finding.layer}: {finding.fault}", *(f"   {name:8s} {text}" for name, text in _parts(finding))]
+            lines += ["", f"{number}. {finding.layer}: {finding.fault}"]
+            for name, text in _parts(finding):
+                width = _WIDTH if name != "remedy" else len(text) + _WIDTH  # A line of code stays one.
+                lines += textwrap.wrap(text, width, initial_indent=f"   {name:9s}", subsequent_indent=" " * 12, break_long_words=False)
         return "\n".join(lines)
 
     def markdown(self) -> str:

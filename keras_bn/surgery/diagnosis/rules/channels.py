@@ -10,20 +10,9 @@ from keras_bn.surgery.diagnosis.evidence import Evidence
 from keras_bn.surgery.diagnosis.finding import Finding, expression, several_layers
 
 
-def dead(evidence: Evidence) -> Finding | None:
-    """Where a ReLU right behind is 0 for a channel on all data, in training mode: with whatever moving statistics."""
-    shares = {name: float(np.mean(~active)) for name, active in evidence.active.items() if not np.all(active)}
-    if not shares:
-        return None
-    worst, examples = max(shares, key=shares.get), int(np.sum(evidence.sizes))
-    measured = {"share": shares[worst], "examples": examples, **_layers(shares, evidence)}
-    return Finding(evidence.layers[worst].name, "dead_channels", measured, words.dead(examples), "layer = keras.layers.LeakyReLU()")
-
-
 def variance_below_epsilon(evidence: Evidence) -> Finding | None:
     """Where the variance of a channel's inputs in training is smaller than epsilon: less than half of what divides is the variance."""
-    below = {name: shift.training_variance < evidence.layers[name].epsilon for name, shift in evidence.shifts.items()}
-    shares = {name: float(np.mean(channels)) for name, channels in below.items() if np.any(channels)}
+    shares = {name: share for name in evidence.shifts if (share := float(np.mean(_is_below_epsilon(name, evidence))))}
     if not shares:
         return None
     worst = max(shares, key=shares.get)
@@ -43,12 +32,7 @@ def variance_below_epsilon(evidence: Evidence) -> Finding | None:
 
 def gamma_near_zero(evidence: Evidence) -> Finding | None:
     """Where |gamma| of a channel is less than LEFT of the root mean square of its layer's, or than rounding: it carries 1 / 10,000 of the variance, or less."""
-    shares = {}
-    for name, layer in evidence.layers.items():
-        if layer.scale:
-            gamma = np.abs(keras.ops.convert_to_numpy(layer.gamma).astype("float64"))
-            share = float(np.mean(gamma < max(LEFT * np.sqrt(np.mean(gamma**2)), ROUNDING)))
-            shares |= {name: share} if share else {}
+    shares = {name: share for name, layer in evidence.layers.items() if (share := float(np.mean(_has_small_gamma(layer))))}
     if not shares:
         return None
     worst = max(shares, key=shares.get)
@@ -59,6 +43,30 @@ def gamma_near_zero(evidence: Evidence) -> Finding | None:
         "What these channels carry is multiplied by almost 0: they return beta, and hardly any gradient passes. Weight decay does that, or a start at 0.",
         "optimizer = keras.optimizers.AdamW(1e-3); optimizer.exclude_from_weight_decay(var_names=['gamma', 'beta'])",
     )
+
+
+def dead(evidence: Evidence) -> Finding | None:
+    """Where a ReLU right behind is 0 for a channel on all data, in training mode, so that moving statistics are not why, nor epsilon or gamma."""
+    carrying = {name: ~(_is_below_epsilon(name, evidence) | _has_small_gamma(evidence.layers[name])) for name in evidence.active}
+    shares = {name: float(np.mean(~active & carrying[name])) for name, active in evidence.active.items() if np.any(~active & carrying[name])}
+    if not shares:
+        return None
+    worst, examples = max(shares, key=shares.get), int(np.sum(evidence.sizes))
+    measured = {"share": shares[worst], "examples": examples, **_layers(shares, evidence)}
+    return Finding(evidence.layers[worst].name, "dead_channels", measured, words.dead(examples), "layer = keras.layers.LeakyReLU()")
+
+
+def _is_below_epsilon(name, evidence):
+    """(C,)"""
+    return evidence.shifts[name].training_variance < evidence.layers[name].epsilon
+
+
+def _has_small_gamma(layer):
+    """(C,), or one False where there is no gamma."""
+    if not layer.scale:
+        return np.False_
+    gamma = np.abs(keras.ops.convert_to_numpy(layer.gamma).astype("float64"))
+    return gamma < max(LEFT * np.sqrt(np.mean(gamma**2)), ROUNDING)
 
 
 def _layers(names, evidence):

@@ -39,7 +39,8 @@ def lag(evidence: Evidence) -> Finding | None:
         return None
     first = _first(names, evidence)
     measured = {**_off_by(first, evidence), **_layers(names, evidence), **of_losses(evidence)}
-    return Finding(evidence.layers[first].name, "statistics_lag", measured, words.LAG, RECALIBRATE)
+    why = f"{words.LAG} Or the weights were averaged, loaded or changed since."
+    return Finding(evidence.layers[first].name, "statistics_lag", measured, why, RECALIBRATE)
 
 
 def warming_up(evidence: Evidence) -> Finding | None:
