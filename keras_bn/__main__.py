@@ -14,18 +14,22 @@ from absl import flags
 
 from keras_bn import surgery
 from keras_bn.inspection.errors import in_a_line
+from keras_bn.surgery.diagnosis import report
 
-USAGE = """{program} foldable MODEL                                    which batch normalisation layers fold, and why the others do not
+USAGE = """{program} diagnose MODEL --data=XY.npz                   what is wrong, and what mends it; exit status 2 where something is
+{program} foldable MODEL                                    which batch normalisation layers fold, and why the others do not
 {program} fold MODEL --output=FOLDED.keras                   folds them
 {program} convert MODEL --output=OURS.keras                  Keras's layers become keras_bn's
 {program} revert MODEL --output=KERAS.keras                  and back
 {program} recalibrate MODEL --data=X.npz --output=NEW.keras  population statistics of these data
 
-MODEL is a .keras file, or an .h5 file of Keras 2. What is written is a .keras file that was not there before. Needs what the model needs to be loaded.
+MODEL is a .keras file, or an .h5 file of Keras 2; XY.npz holds `x` and `y`, as `fit` takes them. What is written is a file that was not there before. Needs
+what the model needs to be loaded.
 """
 TEXT, MARKDOWN, JSON = "text", "markdown", "json"
 WRITING = "fold", "convert", "revert", "recalibrate"
-TOOLS = "foldable", *WRITING
+TOOLS = "diagnose", "foldable", *WRITING
+FOUND = 2  # Exit status of diagnose where something is wrong.
 SUFFIXES = ".keras", ".h5", ".hdf5"
 
 
@@ -37,13 +41,15 @@ def defined_flags() -> flags.FlagValues:
     """Of this program alone: a process may import others that have some of these names."""
     values = flags.FlagValues()
     flags.DEFINE_bool("help", False, "Shows this.", flag_values=values)
-    flags.DEFINE_string("output", None, "The .keras file that is written.", flag_values=values)
-    flags.DEFINE_string("data", None, "An .npz file with `x`, or with an array for each of the model's inputs by its name.", flag_values=values)
+    flags.DEFINE_string("output", None, "The .keras file that is written; of diagnose a report: .txt, .md, .json, .png, .pdf or .svg.", flag_values=values)
+    flags.DEFINE_string(
+        "data", None, "An .npz file with `x`, or an array for each of the model's inputs by its name; for diagnose with `y`, or of outputs.", flag_values=values
+    )
     flags.DEFINE_enum("format", TEXT, (TEXT, MARKDOWN, JSON), "How results are shown.", flag_values=values)
     flags.DEFINE_bool("trust", False, "Load code that the model's file holds, as Lambda layers do: only files of your own.", flag_values=values)
     flags.DEFINE_enum("method", "sequential", ("sequential", "batch"), "recalibrate: as of surgery.recalibrate.", flag_values=values)
     flags.DEFINE_bool("dropout", False, "recalibrate: whether Dropout acts meanwhile.", flag_values=values)
-    flags.DEFINE_integer("batch_size", 32, "recalibrate: examples a batch.", lower_bound=1, flag_values=values)
+    flags.DEFINE_integer("batch_size", 32, "recalibrate, diagnose: examples a batch, as in training.", lower_bound=1, flag_values=values)
     flags.DEFINE_string("options", "{}", 'convert: options of the new layers as JSON, such as {"synchronized": true, "momentum": null}.', flag_values=values)
     return values
 
@@ -55,7 +61,7 @@ def main(arguments: list[str]) -> int:
         arguments: the program's name, and what follows it.
 
     Returns:
-        The exit status: 0, or 1 after an error, which is said in one sentence.
+        The exit status: 0, 2 where `diagnose` found something, or 1 after an error, which is said in one sentence.
     """
     settings, program = defined_flags(), pathlib.Path(arguments[0]).name
     program = "python -m keras_bn" if program == "__main__.py" else program
@@ -66,11 +72,10 @@ def main(arguments: list[str]) -> int:
                 print(f"{USAGE.format(program=program)}\n{settings.get_help()}")
                 return 0 if settings.help else 1
             tool, path = _tool_and_path(positional)
-            _conduct(tool, path, settings)
+            return _conduct(tool, path, settings)
     except Refusal as refusal:
         print(f"error: {refusal}", file=sys.stderr)
         return 1
-    return 0
 
 
 def run() -> None:
@@ -96,11 +101,13 @@ def _tool_and_path(positional):
 def _conduct(tool, path, settings):
     output = _output(tool, path, settings.output)
     options = _options(tool, settings.options)
-    if tool == "recalibrate" and settings.data is None:
-        raise Refusal("recalibrate received no --data; expected an .npz file with the training inputs as `x`.")
+    if tool in ("recalibrate", "diagnose") and settings.data is None:
+        raise Refusal(f"{tool} received no --data; expected an .npz file with the training inputs as `x`.")
     model = _loaded(path, settings.trust)
     data = _data(pathlib.Path(settings.data), model) if settings.data is not None else None
     try:
+        if tool == "diagnose":
+            return _diagnosed(model, data, output, settings)
         rows = surgery.foldable(model) if tool in ("fold", "foldable") else []
         if tool == "recalibrate":
             is_shown = settings.format == TEXT
@@ -112,6 +119,18 @@ def _conduct(tool, path, settings):
     if output is not None:
         _write(model, output)
     _show([row._asdict() for row in rows] or [{"written": str(output)}], settings.format)
+    return 0
+
+
+def _diagnosed(model, data, output, settings):
+    diagnosis = surgery.diagnose(model, data, batch_size=settings.batch_size, verbose=settings.format == TEXT)
+    print({TEXT: diagnosis.__str__, MARKDOWN: diagnosis.markdown, JSON: lambda: json.dumps(diagnosis.to_dict(), indent=2)}[settings.format]())
+    if output is not None:
+        try:
+            diagnosis.write(output)
+        except OSError as error:
+            raise Refusal(f"--output={output} cannot be written ({error}); expected a folder with room for it.") from error
+    return FOUND if diagnosis.findings else 0
 
 
 def _output(tool, path, output):
@@ -119,13 +138,15 @@ def _output(tool, path, output):
         raise Refusal(f"{path} is no model by its name; expected a file that ends in {', '.join(SUFFIXES)}: save it by model.save.")
     if not path.is_file():
         raise Refusal(f"{path} is not there; expected a saved model.")
-    if tool not in WRITING:
-        return None
     if output is None:
-        raise Refusal(f"{tool} received no --output; expected the .keras file to write.")
-    output = pathlib.Path(output)
-    if output.suffix != ".keras":
-        raise Refusal(f"--output={output} does not end in .keras; expected a file that does.")
+        if tool in WRITING:
+            raise Refusal(f"{tool} received no --output; expected the .keras file to write.")
+        return None
+    output, ends = pathlib.Path(output), {"diagnose": report.SUFFIXES, "foldable": ()}.get(tool, (".keras",))
+    if not ends:
+        raise Refusal(f"{tool} received --output={output}; expected none, as it writes nothing: leave it out.")
+    if output.suffix not in ends:
+        raise Refusal(f"--output={output} does not end in {', '.join(ends)}; expected a file that does.")
     if output.exists():
         raise Refusal(f"--output={output} is there already; expected a new file: choose another name.")
     if not output.parent.is_dir():
@@ -161,10 +182,12 @@ def _data(path, model):
     except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
         raise Refusal(f"--data={path} cannot be read as .npz of numbers ({error}); expected numpy.savez of `x`.") from error
     names = [tensor.name for tensor in getattr(model, "inputs", None) or []]
+    outputs = {name: arrays[name] for name in getattr(model, "output_names", ()) if name in arrays}
+    y = arrays.get("y", next(iter(outputs.values())) if len(outputs) == 1 else outputs or None)
     if "x" in arrays:
-        return arrays["x"]
+        return arrays["x"], y, arrays.get("sample_weight")
     if names and set(names) <= arrays.keys():
-        return {name: arrays[name] for name in names}
+        return {name: arrays[name] for name in names}, y, arrays.get("sample_weight")
     expected = "`x`" if len(names) < 2 else " and ".join(f"`{name}`" for name in names)
     raise Refusal(f"--data={path} holds {', '.join(sorted(arrays)) or 'nothing'}; expected {expected}.")
 

@@ -91,11 +91,11 @@ def _cut(data, size):
     """Arrays as batches, in an order drawn once for all, as `fit` does: by classes, such as files hold them, the statistics of a batch would say little."""
     arrays = [array for array in tf.nest.flatten(data) if array is not None]
     if others := [array for array in arrays if not _is_array(array)]:
-        raise ValueError(f"`data` holds {others[0]!r} beside inputs; expected arrays of targets and weights: convert them by np.asarray.")
+        raise ValueError(f"`data` holds {others[0]} beside inputs; expected arrays of targets and weights: convert them by np.asarray.")
     lengths = [array.shape[0] for array in arrays]
     if len(set(lengths)) > 1:
         raise ValueError(
-            f"`data` is a list of arrays of {', '.join(map(str, lengths))} examples; expected equal numbers, as each is one of the model's inputs: "
+            f"`data` holds arrays of {', '.join(map(str, lengths))} examples; expected equal numbers, as each is one of the model's inputs, or its targets: "
             "give batches as a generator or a tf.data.Dataset."
         )
     order = np.random.default_rng(0).permutation(lengths[0])

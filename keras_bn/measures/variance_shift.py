@@ -288,6 +288,16 @@ class Measure:
         )
 
 
+def scatter_of_means(parts: list[functional.Moments], variance: np.ndarray, epsilon: float) -> float:
+    """Root of the mean square over the channels of the standard deviation between batches of their mean, in standard deviations of the inputs.
+
+    Args:
+        parts: of each batch; variance: of the inputs, (C,).
+    """
+    means = [part.mean.numpy() for part in _full(parts)]
+    return float(np.sqrt(np.mean(np.var(means, axis=0, ddof=1) / (variance + epsilon)))) if len(means) > 1 else np.nan
+
+
 def _full(parts):
     """Those of half of the largest size at least. The last one of arrays may hold a single example, whose variance is 0, and which scatters more."""
     sizes = [np.max(part.count) for part in parts]

@@ -100,6 +100,17 @@ def modes(record: dict, layers: Mapping[str, Normalization]) -> dict[str, float]
     return larger_of_each(large(record, "mode", layers), large(record, "mean_mode", layers))
 
 
+def right(record: dict, layers: Mapping[str, Normalization]) -> set[str]:
+    """Layers whose moving statistics are those of the inputs in inference, whatever the inputs are in training, as recalibration makes them: the difference is
+    small, or no more than the error."""
+    quantities = ("ratio", "ratio"), ("mean_shift", "mean_mode")  # And whose error it has.
+
+    def is_right(layer, quantity, other):
+        return sizes(record, quantity).get(layer, math.inf) <= max(SMALL, CERTAIN * error(record, other, layer, layers))
+
+    return {layer for layer in layers if all(is_right(layer, *each) for each in quantities)}
+
+
 def larger_of_each(one: dict[str, float], other: dict[str, float]) -> dict[str, float]:
     """The larger size of each layer."""
     return {layer: max(one.get(layer, 0.0), other.get(layer, 0.0)) for layer in one | other}

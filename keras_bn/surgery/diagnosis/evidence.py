@@ -7,14 +7,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_bn import keras_internals
+from keras_bn import functional, keras_internals
 from keras_bn.inspection import batches, building, evaluation, normalization_layers, objective
 from keras_bn.inspection.errors import evaluating
 from keras_bn.inspection.evaluation import Batch
 from keras_bn.measures.conclusions import shifts
 from keras_bn.measures.conclusions.conclusion import CERTAIN
 from keras_bn.measures.conclusions.shifts import Normalization
-from keras_bn.measures.variance_shift import NAME, QUANTITIES, Measure, VarianceShift, errors, warm_up
+from keras_bn.measures.variance_shift import NAME, QUANTITIES, Measure, VarianceShift, errors, scatter_of_means, warm_up
 from keras_bn.surgery.diagnosis import evaluations
 from keras_bn.surgery.diagnosis.evaluations import Evaluation
 from keras_bn.surgery.diagnosis.non_finite import NonFinite, first_not_finite
@@ -34,8 +34,7 @@ class Evidence(NamedTuple):
     shifts: dict, name to `measures.variance_shift.VarianceShift`; record: the same as a record of numbers by tags, with warm-up.
     normalizations: dict, name to `Normalization`; momentum 1: the layer normalises by its moving statistics in training mode, too.
     values: dict, name to values a channel in each batch, (B,), of one call.
-    scatter: dict, name to (of means, of variances): the standard deviation between batches in training mode, of the means in standard deviations of the inputs,
-        of the variances relative.
+    scatter: dict, name to the standard deviation of the means between batches in training mode, in standard deviations of the inputs.
     active: dict, name of a layer with a ReLU right behind to whether each channel of it is above 0 anywhere in training mode, (C,).
     evaluations: dict, `TRAINING`, `INFERENCE` and, where something was off, `RECALIBRATED` to `Evaluation`; empty without a loss or targets.
     unjudged: why there are no evaluations; else None.
@@ -52,7 +51,7 @@ class Evidence(NamedTuple):
     record: Mapping[str, float] = {}
     normalizations: Mapping[str, Normalization] = {}
     values: Mapping[str, np.ndarray] = {}
-    scatter: Mapping[str, tuple[float, float]] = {}
+    scatter: Mapping[str, float] = {}
     active: Mapping[str, np.ndarray] = {}
     evaluations: Mapping[str, Evaluation] = {}
     unjudged: str | None = None
@@ -174,7 +173,8 @@ class _Examined:
             numbers = shift._asdict() | self._warm_up(shift, layer, normalizations[name])
             values = {quantity.name: numbers.get(quantity.name) for quantity in QUANTITIES}
             record |= {f"{NAME}/{quantity}/{name}": value for quantity, value in values.items() if value is not None}
-            scatter[name] = tuple(error / normalizations[name].errors for error in (shift.mean_error, shift.error))
+            in_training = [functional.Moments(*parts[measure.called.index(name)][2]) for parts in self._parts]
+            scatter[name] = scatter_of_means(in_training, shift.training_variance, layer.epsilon)
         found = {mode: Evaluation(np.asarray(losses), sizes, self._metrics[mode]) for mode, losses in self._losses.items() if losses}
         return Evidence(
             model=model,

@@ -143,7 +143,9 @@ def test_without_data_it_is_refused():
 
 def test_a_list_of_unequal_arrays_is_refused(inputs):
     model = keras.Sequential([keras.Input((3,)), keras_bn.BatchNormalization()])
-    with pytest.raises(ValueError, match=r"^`data` is a list of arrays of 4, 2 examples; expected equal numbers, as each is one of the model's inputs: give"):
+    with pytest.raises(
+        ValueError, match=r"^`data` holds arrays of 4, 2 examples; expected equal numbers, as each is one of the model's inputs, or its targets: give"
+    ):
         variance_shift(model, [inputs((4, 3)), inputs((2, 3))])
 
 

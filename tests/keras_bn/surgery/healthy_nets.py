@@ -22,11 +22,9 @@ def normalised(x):
 
 def vgg():
     inputs = x = keras.Input((8, 8, 1))
-    for filters in (8, 16):
-        for _ in range(2):
-            x = layers.ReLU()(normalised(layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)))
-        x = layers.MaxPooling2D()(x)
-    return keras.Model(inputs, layers.Dense(10)(layers.Flatten()(x)), name="vgg")
+    for filters in (8, 8, 16):
+        x = layers.ReLU()(normalised(layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)))
+    return keras.Model(inputs, layers.Dense(10)(layers.Flatten()(layers.MaxPooling2D()(x))), name="vgg")
 
 
 def resnet():

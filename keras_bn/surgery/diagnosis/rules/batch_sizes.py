@@ -31,9 +31,7 @@ def few_values(evidence: Evidence) -> Finding | None:
     those of a few images, or sorted by class, do: by the means, which differ by sqrt(1 / n) standard deviations."""
     fewest = math.floor(1 + 2 / UNKNOWN**2)
     counts = {name: float(np.max(values)) for name, values in evidence.values.items() if _uses_batches(name, evidence)}
-    independent = {
-        name: min(count, _independent(evidence.scatter[name][0])) if len(evidence.sizes) >= _LEAST_BATCHES else count for name, count in counts.items()
-    }
+    independent = {name: min(count, _independent(evidence.scatter[name])) if len(evidence.sizes) >= _LEAST_BATCHES else count for name, count in counts.items()}
     names = [name for name, count in independent.items() if count < fewest]
     if not names:
         return None
@@ -42,7 +40,7 @@ def few_values(evidence: Evidence) -> Finding | None:
         "batch_size": int(np.max(evidence.sizes)),
         "values_a_channel": counts[worst],
         "as_independent": independent[worst],
-        "means_scatter_by": evidence.scatter[worst][0],
+        "means_scatter_by": evidence.scatter[worst],
         **_layers(names, evidence),
     }
     why = (

@@ -16,18 +16,24 @@ def variance_below_epsilon(evidence: Evidence) -> Finding | None:
     if not shares:
         return None
     worst = max(shares, key=shares.get)
-    layer, variances = evidence.layers[worst], evidence.shifts[worst].training_variance
-    constant = float(np.mean(variances <= (ROUNDING * np.abs(evidence.shifts[worst].training_mean)) ** 2))
-    positive = variances[variances > 0]
-    smaller = float(positive.min() / 100) if positive.size else 1e-6
-    measured = {"share": shares[worst], "constant": constant, "epsilon": layer.epsilon, "smallest": float(variances.min()), **_layers(shares, evidence)}
-    return Finding(
-        layer.name,
-        "variance_below_epsilon",
-        measured,
-        "Epsilon makes most of what these channels are divided by, so that they leave with less than half of the variance gamma**2; constant ones with none.",
-        f"{expression(evidence.model, layer)}.epsilon = {smaller:.1g}",
-    )
+    layer, shift = evidence.layers[worst], evidence.shifts[worst]
+    below = _is_below_epsilon(worst, evidence)
+    varying = shift.training_variance[below & (shift.training_variance > (ROUNDING * shift.training_mean) ** 2)]
+    measured = {
+        "share": shares[worst],
+        "constant": float(np.mean(below)) - len(varying) / len(below),
+        "epsilon": layer.epsilon,
+        "smallest": float(shift.training_variance.min()),
+        **_layers(shares, evidence),
+    }
+    path = expression(evidence.model, layer)
+    if varying.size:
+        why = "Epsilon makes most of what these channels are divided by, so that less than half of the variance that gamma asks for is left of them."
+        remedy = f"{path}.epsilon = {varying.min() / 100:.1g}"
+    else:
+        why = "These channels are constant, so that beta is all that leaves: their inputs say nothing, or the activation in front is dead for them."
+        remedy = f"constant = np.flatnonzero(np.asarray({path}.moving_variance) < {layer.epsilon})"
+    return Finding(layer.name, "variance_below_epsilon", measured, why, remedy)
 
 
 def gamma_near_zero(evidence: Evidence) -> Finding | None:

@@ -63,8 +63,8 @@ def several_in_a_row(evidence: Evidence) -> Finding | None:
         first.layer.name,
         "several_in_a_row",
         {"in_front": first.in_front.name, **_layers(repeated)},
-        f"{first.in_front.name} right in front of it normalises already: what that scales by gamma and shifts by beta this one takes away.",
-        f"{expression(evidence.model, first.in_front)}.trainable = False",
+        f"{first.in_front.name} right in front of it normalises already, and this one takes away again what that scales by gamma and shifts by beta.",
+        "copy = keras_bn.surgery.fold(model)" if first.into is not None else _block("relu"),
     )
 
 
@@ -79,8 +79,12 @@ def _behind_activation(evidence, fault, candidates, why):
         fault,
         {"activation": name, "in_front": first.in_front.name, **_layers(behind)},
         why,
-        f"block = keras.Sequential([keras.layers.Dense(8, use_bias=False), keras_bn.BatchNormalization(), keras.layers.Activation({name!r})])",
+        _block(name),
     )
+
+
+def _block(activation):
+    return f"block = keras.Sequential([keras.layers.Dense(8, use_bias=False), keras_bn.BatchNormalization(), keras.layers.Activation({activation!r})])"
 
 
 def _activation(operation):

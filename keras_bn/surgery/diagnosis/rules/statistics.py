@@ -34,7 +34,7 @@ def never_updated(evidence: Evidence) -> Finding | None:
 
 def lag(evidence: Evidence) -> Finding | None:
     """Where moving statistics differ from what inputs have in training, and move."""
-    names = [name for name in _lagging(evidence) if not _is_fixed(name, evidence) and not shifts.warms(evidence.record, name)]
+    names = [name for name in _lagging(evidence) if not _is_fixed(name, evidence) and not _warms(name, evidence)]
     if not names:
         return None
     first = _first(names, evidence)
@@ -44,8 +44,9 @@ def lag(evidence: Evidence) -> Finding | None:
 
 
 def warming_up(evidence: Evidence) -> Finding | None:
-    """Where what a layer was built with explains half of what its statistics are off by, at least, and the number of steps allows for it."""
-    names = [name for name in _lagging(evidence) if not _is_fixed(name, evidence) and shifts.warms(evidence.record, name)]
+    """Where what a layer was built with explains half of what its statistics are off by, at least; or where more than SMALL of them is left of whatever the
+    training began with, such as those of a pretrained net, by momentum ** updates."""
+    names = [name for name in _lagging(evidence) if not _is_fixed(name, evidence) and _warms(name, evidence)]
     if not names:
         return None
     first = _first(names, evidence)
@@ -53,7 +54,7 @@ def warming_up(evidence: Evidence) -> Finding | None:
     if evidence.steps is None:
         why = "Its moving statistics are partly those that it was built with: it has made too few updates for its momentum."
     else:
-        why = f"{words.warming(normalization.momentum, normalization.updates, normalization.left)}."
+        why = f"{words.warming(normalization.momentum, normalization.updates, normalization.left)}, be it a new layer's or that of other data."
     measured = {"momentum": normalization.momentum, **_off_by(first, evidence), **_layers(names, evidence), **of_losses(evidence)}
     if evidence.steps is not None:
         measured = {"updates": normalization.updates, "left": normalization.left, **measured}
@@ -64,7 +65,8 @@ def dropout(evidence: Evidence) -> Finding | None:
     """Where Dropout explains that inputs vary less in inference (Li 2018, eq. 7, 8), and that costs something: recalibrating lowers the loss, or without losses
     the shift is larger than SMALL and than what batches scatter by."""
     record, layers = evidence.record, evidence.normalizations
-    shifted = shifts.shifted_by_dropout(record, layers)
+    right = shifts.right(record, layers)
+    shifted = {name: size for name, size in shifts.shifted_by_dropout(record, layers).items() if name not in right}
     is_costly = costs(evidence)
     if not shifted or (not any(name in shifts.large(record, "mode", layers) for name in shifted) if is_costly is None else not is_costly):
         return None
@@ -89,7 +91,8 @@ def acting_in_training(evidence: Evidence) -> Finding | None:
     record, layers = evidence.record, evidence.normalizations
     off = {*shifts.shifted_by_dropout(record, layers), *shifts.lags(record, layers, shifts.certain), *_as_built(evidence)}
     modes = shifts.modes(record, layers)
-    names = [name for name in modes if not off & set(shifts.up_to(name, layers))]
+    right = shifts.right(record, layers)
+    names = [name for name in modes if name not in right and not off & set(shifts.up_to(name, layers))]
     if not names:
         return None
     first = _first(names, evidence)
@@ -139,9 +142,9 @@ _NAMES = {
 
 
 def _lagging(evidence):
-    """Layers to sizes; but those that were never updated."""
-    built = _as_built(evidence)
-    return {name: size for name, size in shifts.lags(evidence.record, evidence.normalizations).items() if name not in built}
+    """Layers to sizes; but those that were never updated, and those whose statistics are what inference needs."""
+    others = {*_as_built(evidence), *shifts.right(evidence.record, evidence.normalizations)}
+    return {name: size for name, size in shifts.lags(evidence.record, evidence.normalizations).items() if name not in others}
 
 
 def _as_built(evidence):
@@ -150,6 +153,10 @@ def _as_built(evidence):
 
 def _is_fixed(name, evidence):
     return evidence.normalizations[name].momentum == 1
+
+
+def _warms(name, evidence):
+    return shifts.warms(evidence.record, name) or (evidence.steps is not None and evidence.normalizations[name].left > SMALL)
 
 
 def _first(names, evidence):
