@@ -64,6 +64,40 @@ def test_recalibrate(folder, data, capsys):
     np.testing.assert_allclose(model.get_layer("normal").moving_mean, model.get_layer("dense")(X).numpy().mean(0), rtol=1e-5, atol=1e-6)
 
 
+@pytest.fixture
+def compiled(folder):
+    """One whose statistics were never updated, and one that is right, with two inputs."""
+    one, other = keras.Input((6,), name="one"), keras.Input((6,), name="other")
+    x = layers.BatchNormalization(name="normal")(layers.Dense(4, use_bias=False)(keras.ops.concatenate([one, other], axis=-1)))
+    model = keras.Model([one, other], layers.Dense(1, name="target")(x), name="two")
+    model.compile("sgd", "mse", metrics=["mae"])
+    data = RNG.normal(3, 2, (2, 400, 6)).astype("float32")
+    np.savez("two.npz", one=data[0], other=data[1], target=np.ones((400, 1)))
+    np.savez("xonly.npz", one=data[0], other=data[1])
+    model.save("bad.keras")
+    keras_bn.surgery.recalibrate(model, list(data), verbose=False)
+    model.save("good.keras")
+    return folder
+
+
+@pytest.mark.parametrize("form", ["text", "markdown", "json"])
+def test_diagnose(compiled, form, capsys):
+    assert run("diagnose", "bad.keras", "--data=two.npz", f"--format={form}", "--output=report.json") == 2
+    shown, written = capsys.readouterr().out, json.loads((compiled / "report.json").read_text())
+    assert [(finding["layer"], finding["fault"]) for finding in written["findings"]] == [("normal", "never_updated")]
+    assert written["evaluations"]["training mode"].keys() == {"loss", "mae"}
+    assert {"text": "1. normal: never_updated", "markdown": "## 1. normal: never_updated", "json": '"fault": "never_updated"'}[form] in shown
+    if form == "json":
+        assert json.loads(shown) == written
+
+
+def test_a_model_with_nothing_wrong_has_exit_status_0(compiled, capsys):
+    assert run("diagnose", "good.keras", "--data=two.npz") == 0
+    assert "two: nothing is wrong\n" in capsys.readouterr().out
+    assert run("diagnose", "good.keras", "--data=xonly.npz") == 0
+    assert "No losses were compared, as the data hold no targets." in " ".join(capsys.readouterr().out.split())
+
+
 def test_options_of_convert(folder):
     assert run("convert", "model.keras", '--options={"momentum": null, "unbiased": true}', "--output=new.keras") == 0
     layer = keras.saving.load_model(folder / "new.keras").get_layer("normal")
@@ -89,7 +123,7 @@ def test_code_is_loaded_if_it_is_trusted(folder):
 def test_help(folder, capsys):
     assert run("--help") == 0
     shown = capsys.readouterr().out
-    assert shown.startswith("keras-bn foldable MODEL")
+    assert shown.startswith("keras-bn diagnose MODEL --data=XY.npz")
     assert "--[no]trust" in shown
     assert run() == 1
 
@@ -100,7 +134,7 @@ OUT = "--output=new.keras"
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["diagnos", "model.keras"], "'diagnos' is no tool; expected foldable, fold, convert, revert, recalibrate: see --help."),
+        (["diagnos", "model.keras"], "'diagnos' is no tool; expected diagnose, foldable, fold, convert, revert, recalibrate: see --help."),
         (["fold"], "fold received 0 files; expected one, the model."),
         (["fold", "model.keras", "--outputs=new.keras"], "Unknown command line flag 'outputs'. Did you mean: output ?; expected what --help shows."),
         (["fold", "no.keras", OUT], "no.keras is not there; expected a saved model."),
@@ -119,6 +153,10 @@ OUT = "--output=new.keras"
         (["fold", "model.keras", OUT, "--options={}1"], "--options={}1 is no JSON ("),
         (["fold", "model.keras", OUT, '--options={"momentum": 1}'], 'fold received --options={"momentum": 1}; expected none, as they are of convert.'),
         (["convert", "model.keras", OUT, '--options={"axis": 1}'], "`convert` received `axis`; expected options among momentum, "),
+        (["diagnose", "model.keras"], "diagnose received no --data; expected an .npz file with the training inputs as `x`."),
+        (["diagnose", "model.keras", "--data=x.npz", OUT], "--output=new.keras does not end in .txt, .md, .json, .png, .pdf, .svg; expected a file that does."),
+        (["diagnose", "plain.keras", "--data=x.npz"], "plain has no batch normalisation layer; expected one at least: "),
+        (["foldable", "model.keras", OUT], "foldable received --output=new.keras; expected none, as it writes nothing: leave it out."),
         (["recalibrate", "model.keras", OUT], "recalibrate received no --data; expected an .npz file with the training inputs as `x`."),
         (["recalibrate", "model.keras", OUT, "--data=no.npz"], "--data=no.npz cannot be read as .npz of numbers ("),
         (["recalibrate", "model.keras", OUT, "--data=objects.npz"], "--data=objects.npz cannot be read as .npz of numbers ("),
