@@ -48,6 +48,7 @@ def randomised(name):
     import keras
     import numpy as np
 
+    keras.utils.set_random_seed(0)
     model, rng = networks.application(name, NETS[name]), np.random.default_rng(0)
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
