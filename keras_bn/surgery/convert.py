@@ -7,6 +7,7 @@ import keras
 from keras_bn import keras_internals
 from keras_bn.inspection import building
 from keras_bn.layers import BatchNormalization
+from keras_bn.surgery.freeze import FrozenBatchNormalization, FrozenKerasBatchNormalization
 from keras_bn.surgery.rebuilding import rebuilt
 
 OPTIONS = ("momentum", "synchronized", "virtual_batch_size", "unbiased", "jit_compile", "renorm", "renorm_clipping", "renorm_momentum")
@@ -17,7 +18,7 @@ def convert(model: keras.Model, **options) -> keras.Model:
 
     Weights and their order, names, `trainable` of each layer, dtype policies, and what the model was compiled with are those of the model, which stays as it
     is; the optimizer goes on where it is. It finds layers in nested models, towers, wrappers such as TimeDistributed, and in layers and models of one's own
-    that hold some as attributes or in lists. A subclass of Keras's layer stays what it is, and a warning names it.
+    that hold some as attributes or in lists. Layers that `freeze` has frozen stay frozen. A subclass of Keras's layer stays what it is, and a warning names it.
 
     Args:
         model: built, compiled or not.
@@ -40,16 +41,18 @@ def convert(model: keras.Model, **options) -> keras.Model:
         raise ValueError(f"`convert` received `{unknown[0]}`; expected options among {', '.join(OPTIONS)}: all else comes from the layers that are replaced.")
     BatchNormalization(**options)  # Refuses values.
     layers = [layer for layer in keras_internals.layers_within(model) if isinstance(layer, keras.layers.BatchNormalization)]
-    kinds = (keras.layers.BatchNormalization, BatchNormalization) if options else (keras.layers.BatchNormalization,)
+    kinds = {keras.layers.BatchNormalization: BatchNormalization, FrozenKerasBatchNormalization: FrozenBatchNormalization}
+    if options:
+        kinds |= {kind: kind for kind in kinds.values()}
     if not any(type(layer) in kinds for layer in layers):
         others = ", ".join(sorted({f"{type(layer).__module__.split('.')[0]}'s {type(layer).__name__}" for layer in layers}))
         raise ValueError(f"{model.name} has {others or 'no batch normalisation'}; expected a keras.layers.BatchNormalization: there is nothing to convert.")
 
     def substitute(layer):
-        return BatchNormalization.from_config({**layer.get_config(), **options}) if type(layer) in kinds else None
+        return kinds[type(layer)].from_config({**layer.get_config(), **options}) if type(layer) in kinds else None
 
     copy, _ = rebuilt(model, substitute)
-    left = [layer for layer in layers if type(layer) not in (*kinds, BatchNormalization)]
+    left = [layer for layer in layers if type(layer) not in (*kinds, *kinds.values())]
     if left:
         warnings.warn(
             f"`convert` left {', '.join(f'{layer.name} ({type(layer).__name__})' for layer in left)}: what a subclass computes is its own.", stacklevel=2

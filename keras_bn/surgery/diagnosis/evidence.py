@@ -1,6 +1,6 @@
 """`gathered`: what a model computes on data in training mode, in inference mode, and in inference mode with population statistics, and what of it is known."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import keras
@@ -17,6 +17,7 @@ from keras_bn.measures.conclusions.shifts import Normalization
 from keras_bn.measures.variance_shift import NAME, QUANTITIES, Measure, VarianceShift, errors, scatter_of_means, warm_up
 from keras_bn.surgery.diagnosis import evaluations
 from keras_bn.surgery.diagnosis.evaluations import Evaluation
+from keras_bn.surgery.diagnosis.finding import several_layers
 from keras_bn.surgery.diagnosis.non_finite import NonFinite, first_not_finite
 from keras_bn.surgery.foldable import Fold, folds
 from keras_bn.surgery.recalibrate import SEQUENTIAL, population
@@ -57,6 +58,10 @@ class Evidence(NamedTuple):
     unjudged: str | None = None
     folds: tuple[Fold, ...] = ()
     steps: int | None = None
+
+    def several(self, names: Iterable[str]) -> dict:
+        """For `Finding.measured`."""
+        return several_layers(self.layers[name] for name in names)
 
 
 def gathered(model: keras.Model, data, batch_size: int, progress: Callable[[str], Callable]) -> Evidence:

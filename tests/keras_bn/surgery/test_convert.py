@@ -54,6 +54,19 @@ def test_layers_that_are_shared_stay_shared():
     assert copy.get_layer("tower").get_layer("inner") in keras_internals.layers_within(copy)
 
 
+@pytest.mark.parametrize("affine", [False, True])
+def test_frozen_layers_stay_frozen(affine, rng):
+    model = models.randomised(models.wrapped())
+    surgery.freeze(model, affine=affine)
+    copy = surgery.convert(model, virtual_batch_size=4)
+    copy.trainable = True
+    layers = normalization_layers(copy)
+    assert {type(layer).__name__ for layer in layers} == {"FrozenBatchNormalization"}
+    assert {(layer.trainable, layer.affine, layer.virtual_batch_size) for layer in layers} == {(affine, affine, 4)}
+    x = models.inputs_of(model, rng)
+    np.testing.assert_allclose(copy(x, training=True), model(x, training=True), rtol=1e-5, atol=1e-6)
+
+
 def test_copies_can_be_saved_exported_and_trained(tmp_path, rng):
     model = models.randomised(models.wrapped())
     copy = surgery.convert(model, virtual_batch_size=2)

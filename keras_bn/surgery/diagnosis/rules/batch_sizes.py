@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from keras_bn.surgery.diagnosis.evidence import Evidence
-from keras_bn.surgery.diagnosis.finding import Finding, several_layers
+from keras_bn.surgery.diagnosis.finding import Finding
 
 UNKNOWN = 0.5  # Relative standard error: the variance of fewer values is not known to a factor of two, from one error below to one above.
 _LEAST_BATCHES = 6  # From which on their scatter is known well enough.
@@ -20,7 +20,7 @@ def last_batch_of_one(evidence: Evidence) -> Finding | None:
     return Finding(
         layer.name,
         "last_batch_of_one",
-        {"examples": int(np.sum(evidence.sizes)), "last_batch": last, **_layers(names, evidence)},
+        {"examples": int(np.sum(evidence.sizes)), "last_batch": last, **evidence.several(names)},
         "Of one value the variance is 0: in training the layer returns beta for it whatever it is, and the moving variance shrinks towards 0 each time.",
         f"data = {'data.unbatch()' if evidence.is_dataset else 'tf.data.Dataset.from_tensor_slices(data)'}.batch({max(evidence.sizes)}, drop_remainder=True)",
     )
@@ -41,7 +41,7 @@ def few_values(evidence: Evidence) -> Finding | None:
         "values_a_channel": counts[worst],
         "as_independent": independent[worst],
         "means_scatter_by": evidence.scatter[worst],
-        **_layers(names, evidence),
+        **evidence.several(names),
     }
     why = (
         f"A batch has {counts[worst]:.0f} values a channel here, and its statistics scatter as those of {independent[worst]:.2g} independent ones: an example "
@@ -56,7 +56,3 @@ def _independent(scatter):
 
 def _uses_batches(name, evidence):
     return evidence.normalizations[name].momentum != 1
-
-
-def _layers(names, evidence):
-    return several_layers(evidence.layers[name] for name in names)

@@ -7,7 +7,7 @@ from keras_bn.measures.conclusions import words
 from keras_bn.measures.conclusions.conclusion import ROUNDING
 from keras_bn.measures.conclusions.shifts import LEFT
 from keras_bn.surgery.diagnosis.evidence import Evidence
-from keras_bn.surgery.diagnosis.finding import Finding, expression, several_layers
+from keras_bn.surgery.diagnosis.finding import Finding, expression
 
 
 def variance_below_epsilon(evidence: Evidence) -> Finding | None:
@@ -24,7 +24,7 @@ def variance_below_epsilon(evidence: Evidence) -> Finding | None:
         "constant": float(np.mean(below)) - len(varying) / len(below),
         "epsilon": layer.epsilon,
         "smallest": float(shift.training_variance.min()),
-        **_layers(shares, evidence),
+        **evidence.several(shares),
     }
     path = expression(evidence.model, layer)
     if varying.size:
@@ -45,7 +45,7 @@ def gamma_near_zero(evidence: Evidence) -> Finding | None:
     return Finding(
         evidence.layers[worst].name,
         "gamma_near_zero",
-        {"share": shares[worst], **_layers(shares, evidence)},
+        {"share": shares[worst], **evidence.several(shares)},
         "What these channels carry is multiplied by almost 0: they return beta, and hardly any gradient passes. Weight decay does that, or a start at 0.",
         "optimizer = keras.optimizers.AdamW(1e-3); optimizer.exclude_from_weight_decay(var_names=['gamma', 'beta'])",
     )
@@ -58,7 +58,7 @@ def dead(evidence: Evidence) -> Finding | None:
     if not shares:
         return None
     worst, examples = max(shares, key=shares.get), int(np.sum(evidence.sizes))
-    measured = {"share": shares[worst], "examples": examples, **_layers(shares, evidence)}
+    measured = {"share": shares[worst], "examples": examples, **evidence.several(shares)}
     return Finding(evidence.layers[worst].name, "dead_channels", measured, words.dead(examples), "layer = keras.layers.LeakyReLU()")
 
 
@@ -73,7 +73,3 @@ def _has_small_gamma(layer):
         return np.False_
     gamma = np.abs(keras.ops.convert_to_numpy(layer.gamma).astype("float64"))
     return gamma < max(LEFT * np.sqrt(np.mean(gamma**2)), ROUNDING)
-
-
-def _layers(names, evidence):
-    return several_layers(evidence.layers[name] for name in names)

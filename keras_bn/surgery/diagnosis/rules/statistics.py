@@ -11,7 +11,7 @@ import numpy as np
 from keras_bn.measures.conclusions import shifts, words
 from keras_bn.measures.conclusions.shifts import SMALL
 from keras_bn.surgery.diagnosis.evidence import Evidence
-from keras_bn.surgery.diagnosis.finding import Finding, expression, several_layers
+from keras_bn.surgery.diagnosis.finding import Finding, expression
 from keras_bn.surgery.diagnosis.rules.losses import RECALIBRATE, costs, of_losses
 from keras_bn.surgery.freeze import Frozen
 
@@ -26,7 +26,7 @@ def never_updated(evidence: Evidence) -> Finding | None:
     return Finding(
         evidence.layers[first].name,
         "never_updated",
-        {"moving_mean": 0.0, "moving_variance": 1.0, **_off_by(first, evidence), **_layers(names, evidence), **of_losses(evidence)},
+        {"moving_mean": 0.0, "moving_variance": 1.0, **_off_by(first, evidence), **evidence.several(names), **of_losses(evidence)},
         f"Its moving statistics are as they were built, {trained}: inference normalises by a mean of 0 and a variance of 1.",
         RECALIBRATE,
     )
@@ -38,7 +38,7 @@ def lag(evidence: Evidence) -> Finding | None:
     if not names:
         return None
     first = _first(names, evidence)
-    measured = {**_off_by(first, evidence), **_layers(names, evidence), **of_losses(evidence)}
+    measured = {**_off_by(first, evidence), **evidence.several(names), **of_losses(evidence)}
     why = f"{words.LAG} Or the weights were averaged, loaded or changed since."
     return Finding(evidence.layers[first].name, "statistics_lag", measured, why, RECALIBRATE)
 
@@ -55,7 +55,7 @@ def warming_up(evidence: Evidence) -> Finding | None:
         why = "Its moving statistics are partly those that it was built with: it has made too few updates for its momentum."
     else:
         why = f"{words.warming(normalization.momentum, normalization.updates, normalization.left)}, be it a new layer's or that of other data."
-    measured = {"momentum": normalization.momentum, **_off_by(first, evidence), **_layers(names, evidence), **of_losses(evidence)}
+    measured = {"momentum": normalization.momentum, **_off_by(first, evidence), **evidence.several(names), **of_losses(evidence)}
     if evidence.steps is not None:
         measured = {"updates": normalization.updates, "left": normalization.left, **measured}
     return Finding(evidence.layers[first].name, "warming_up", measured, why, RECALIBRATE)
@@ -79,7 +79,7 @@ def dropout(evidence: Evidence) -> Finding | None:
         "standard_error": 2 * shifts.error(record, "mode", first, layers),
         "predicted": predicted,
         "shift": max(shifted.values()),
-        **_layers(shifted, evidence),
+        **evidence.several(shifted),
         **of_losses(evidence),
     }
     why = f"{layers[first].dropout} in front of it is why, for which the closed form predicts {predicted:.3g}: {words.DROPOUT}"
@@ -103,7 +103,7 @@ def acting_in_training(evidence: Evidence) -> Finding | None:
         "standard_error": shifts.error(record, quantity, first, layers) * (1 if quantity.startswith("mean") else 2),
         "shift": modes[first],
         **({"acting": list(acting)} if acting else {}),
-        **_layers(names, evidence),
+        **evidence.several(names),
         **of_losses(evidence),
     }
     why = words.acting(acting) if acting else words.CODE_OF_ITS_OWN if shifts.up_to(first, layers) == [first] else words.ADDS_UP
@@ -127,7 +127,7 @@ def other_data(evidence: Evidence) -> Finding | None:
     return Finding(
         layer.name,
         "statistics_of_other_data",
-        {**_off_by(first, evidence), **_layers(names, evidence)},
+        {**_off_by(first, evidence), **evidence.several(names)},
         f"{words.FIXED} If the layers behind have learned with them, leave it; or look whether the inputs are scaled as those were.",
         f"{remedy}; {RECALIBRATE}",
     )
@@ -176,7 +176,3 @@ def _off_by(name, evidence):
         "standard_error_of_mean": shifts.error(record, "mean_lag", name, layers),
         "shift": max(sizes, default=0.0),
     }
-
-
-def _layers(names, evidence):
-    return several_layers(evidence.layers[name] for name in names)
