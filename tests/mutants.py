@@ -53,13 +53,14 @@ REBUILDING, CONVERT, REVERT, AFFINE, FOLDABLE, FOLD, RECALIBRATE, LAYERWISE = (
 FREEZE, TEST_FREEZE = "keras_bn/surgery/freeze.py", "tests/keras_bn/surgery/test_freeze.py"
 IN_FIT, TEST_IN_FIT = "keras_bn/callbacks/recalibrate.py", "tests/keras_bn/callbacks/test_recalibrating.py"
 TEST_CONVERT, TEST_FOLD, TEST_RECALIBRATE = (f"tests/keras_bn/surgery/test_{name}.py" for name in ("convert", "fold", "recalibrate"))
-QUANTITIES, CONCLUSION, OF_VARIANCES, RULES_OF_SHIFTS, OF_SHIFTS, OF_ACTIVATIONS, OF_LANDSCAPES = (
+QUANTITIES, CONCLUSION, OF_VARIANCES, RULES_OF_SHIFTS, WORDS, OF_SHIFTS, OF_ACTIVATIONS, OF_LANDSCAPES = (
     f"keras_bn/measures/{name}.py"
     for name in (
         "quantities",
         "conclusions/conclusion",
         "conclusions/variance_shift",
         "conclusions/shifts",
+        "conclusions/words",
         "conclusions/covariate_shift",
         "conclusions/activations",
         "conclusions/loss_landscape",
@@ -587,8 +588,8 @@ MUTANTS = {
     ),
     "a loss without dropout and batch statistics": (
         OBJECTIVE,
-        "_compiled(model, batch, model(batch.x, training=True))",
-        "_compiled(model, batch, model(batch.x, training=False))",
+        "compiled_loss(model, batch, model(batch.x, training=True))",
+        "compiled_loss(model, batch, model(batch.x, training=False))",
         [f"{TEST_LANDSCAPE}::test_equals_numpy", f"{TEST_NUMBERS}::test_dropout_masks_are_those_of_the_step"],
     ),
     "a call too many from the record": (
@@ -605,8 +606,8 @@ MUTANTS = {
     ),
     "targets for inputs": (
         BATCHES,
-        "keras.utils.unpack_x_y_sample_weight(part)[0] for part",
-        "keras.utils.unpack_x_y_sample_weight(part)[-2] for part",
+        "for x, _, _ in examples(data, size, number):",
+        "for _, x, _ in examples(data, size, number):",
         [f"{TEST_VARIANCES}::test_equals_numpy"],
     ),
     "the last batch of arrays left out": (
@@ -1087,7 +1088,7 @@ MUTANTS = {
         [f"{TEST_CONCLUSIONS}::test_a_net_that_does_not_learn_is_said_to"],
     ),
     "the rule of one": (
-        OF_ACTIVATIONS,
+        WORDS,
         "min(1, 3 / examples)",
         "min(1, 1 / examples)",
         [f"{TEST_CONCLUSIONS}::test_activations_say_what_a_batch_can_tell"],
@@ -1141,7 +1142,7 @@ MUTANTS = {
         [f"{TEST_VARIANCES}::test_the_error_is_what_batches_and_the_moving_variance_scatter"],
     ),
     "what began is what is built": (
-        AFTER_STEPS,
+        VARIANCES,
         "variance.mean() / shift.training_variance.mean() - 1",
         "1 / shift.training_variance.mean() - 1",
         [f"{TEST_OF_VARIANCES}::test_what_is_left_of_the_beginning_is_exact"],
@@ -1249,7 +1250,7 @@ MUTANTS = {
         [f"{TEST_OF_VARIANCES}::test_arrays_are_cut_as_the_training_cuts_them"],
     ),
     "a trace for each size": (
-        VARIANCES,
+        EVALUATION,
         "(None, *value.shape[1:])",
         "value.shape",
         [f"{TEST_IDENTITY}::test_a_second_fit_traces_nothing_anew_unless_the_model_is_another"],
@@ -1405,7 +1406,7 @@ MUTANTS = {
         [f"{TEST_OF_VARIANCES}::test_no_low_momentum_is_advised"],
     ),
     "means warm up by their size alone": (
-        AFTER_STEPS,
+        VARIANCES,
         "np.clip(np.dot(began, now) / np.dot(began, began), 0, left) * began",
         "left * began",
         [f"{TEST_OF_VARIANCES}::test_means_warm_up_channel_by_channel"],
