@@ -16,7 +16,7 @@ from keras_bn import surgery
 from keras_bn.inspection.errors import in_a_line
 from keras_bn.surgery.diagnosis import report
 
-USAGE = """{program} diagnose MODEL --data=XY.npz                   what is wrong, and what mends it; exit status 2 where something is
+USAGE = """{program} diagnose MODEL --data=XY.npz                   what is wrong, and what mends it; exit status 2 if something is
 {program} foldable MODEL                                    which batch normalisation layers fold, and why the others do not
 {program} fold MODEL --output=FOLDED.keras                   folds them
 {program} convert MODEL --output=OURS.keras                  Keras's layers become keras_bn's
@@ -29,7 +29,7 @@ what the model needs to be loaded.
 TEXT, MARKDOWN, JSON = "text", "markdown", "json"
 WRITING = "fold", "convert", "revert", "recalibrate"
 TOOLS = "diagnose", "foldable", *WRITING
-FOUND = 2  # Exit status of diagnose where something is wrong.
+FOUND = 2  # Exit status of diagnose where something is wrong; hints alone are not.
 SUFFIXES = ".keras", ".h5", ".hdf5"
 
 
@@ -130,7 +130,7 @@ def _diagnosed(model, data, output, settings):
             diagnosis.write(output)
         except OSError as error:
             raise Refusal(f"--output={output} cannot be written ({error}); expected a folder with room for it.") from error
-    return FOUND if diagnosis.findings else 0
+    return FOUND if diagnosis.faults else 0
 
 
 def _output(tool, path, output):

@@ -52,6 +52,14 @@ def compiled_metrics(model: keras.Model):
     return getattr(model, "_compile_metrics", None)
 
 
+def keep_loops_whole(graph: tf.Graph) -> None:
+    """Lets loops and conditions of a graph be one operation each where it runs, which is left out if nothing needs it."""
+    # `prune` copies operations that nothing needs, and TensorFlow would take loops apart into operations that run all the same. No public option forbids that.
+    for operation in graph.get_operations():
+        if operation.type in ("While", "StatelessWhile", "If", "StatelessIf"):
+            operation._set_attr("_lower_using_switch_merge", tf.compat.v1.AttrValue(b=False))
+
+
 def batches_of(optimizer: keras.Optimizer) -> int:
     """How many batches the optimizer has received."""
     # `iterations` counts updates, of which gradient accumulation makes one for several batches.

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import numbers
 from collections.abc import Iterable, Iterator
 
 import keras
@@ -35,14 +36,14 @@ def inputs(data, size: int = BATCH_SIZE, number: int | None = None) -> Iterator:
 def examples(data, size: int = BATCH_SIZE, number: int | None = None) -> Iterator[tuple]:
     """As `inputs`, but (x, y, sample_weight) for each batch; the latter two may be None."""
     refuse(data, number)
-    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data) if isinstance(data, tuple) else (data, None, None)
-    refuse(x, number)
-    if _holds_arrays(x):
-        batches = _cut((x, y, sample_weight), size)
+    inputs, *besides = keras.utils.unpack_x_y_sample_weight(data) if isinstance(data, tuple) else (data, None, None)
+    refuse(inputs, number)
+    if _holds_arrays(inputs):
+        batches = _cut((inputs, *besides), size)
     else:
-        parts = x  # What is given besides is not cut as they are.
-        if isinstance(x, keras.utils.PyDataset):
-            parts = (x[index] for index in (itertools.count() if x.num_batches is None else range(x.num_batches)))
+        parts = inputs  # What is given besides is not cut as they are.
+        if isinstance(inputs, keras.utils.PyDataset):
+            parts = (inputs[index] for index in (itertools.count() if inputs.num_batches is None else range(inputs.num_batches)))
         batches = map(keras.utils.unpack_x_y_sample_weight, parts)
     empty = True
     for x, y, sample_weight in itertools.islice(batches, number):
@@ -67,6 +68,12 @@ def refuse(data, number: int | None = None) -> None:
     endless = isinstance(data, tf.data.Dataset) and data.cardinality() == tf.data.INFINITE_CARDINALITY
     if endless or (isinstance(data, keras.utils.PyDataset) and data.num_batches is None):
         raise ValueError("`data` has no end; expected batches that do: for instance the first so many, by `take` of a tf.data.Dataset.")
+
+
+def refuse_size(size: int) -> None:
+    """Raises a ValueError for what is no size of batches."""
+    if not isinstance(size, numbers.Integral) or isinstance(size, bool) or size < 1:
+        raise ValueError(f"`batch_size` is {size!r}; expected a positive whole number: leave it out for 32.")
 
 
 def number(data, size: int = BATCH_SIZE) -> int | None:

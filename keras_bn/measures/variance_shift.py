@@ -254,7 +254,7 @@ class Measure:
         within_batches = functional.average_moments(stacked(moments)).variance.numpy()
         _, training_mean, training_variance = (value.numpy() for value in functional.average_moments(stacked(in_training)))
         moving_mean, moving_variance = (tf.convert_to_tensor(value).numpy().astype("float64") for value in (layer.moving_mean, layer.moving_variance))
-        full = _full(in_training)
+        larger = full(in_training)
         number, deviation = len(parts), np.sqrt(moving_variance + layer.epsilon)
 
         def in_deviations(difference):
@@ -278,10 +278,10 @@ class Measure:
             training_variance=training_variance,
             lag=_ratio(training_variance, moving_variance),
             mode=_ratio(within_batches, training_variance),
-            error=float(_scatter_of_variances([part.variance.numpy().mean() for part in full], self._examples) * errors(number, layer.momentum)),
+            error=float(_scatter_of_variances([part.variance.numpy().mean() for part in larger], self._examples) * errors(number, layer.momentum)),
             mean_lag=in_deviations(training_mean - moving_mean),
             mean_mode=in_deviations(mean - training_mean),
-            mean_error=in_deviations(_scatter_of_means([part.mean.numpy() for part in full], training_variance, self._examples))
+            mean_error=in_deviations(_scatter_of_means([part.mean.numpy() for part in larger], training_variance, self._examples))
             * errors(number, layer.momentum),
             predicted_variance=predicted,
             predicted_ratio=predicted_ratio,
@@ -294,11 +294,11 @@ def scatter_of_means(parts: list[functional.Moments], variance: np.ndarray, epsi
     Args:
         parts: of each batch; variance: of the inputs, (C,).
     """
-    means = [part.mean.numpy() for part in _full(parts)]
+    means = [part.mean.numpy() for part in full(parts)]
     return float(np.sqrt(np.mean(np.var(means, axis=0, ddof=1) / (variance + epsilon)))) if len(means) > 1 else np.nan
 
 
-def _full(parts):
+def full(parts: list[functional.Moments]) -> list[functional.Moments]:
     """Those of half of the largest size at least. The last one of arrays may hold a single example, whose variance is 0, and which scatters more."""
     sizes = [np.max(part.count) for part in parts]
     return [part for part, size in zip(parts, sizes) if 2 * size >= max(sizes)]

@@ -5,13 +5,16 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 
-from keras_bn.inspection import building, normalization_layers
+from keras_bn.inspection import batches, building, normalization_layers
 from keras_bn.measures.conclusions import shifts
 from keras_bn.measures.conclusions.conclusion import several
 from keras_bn.surgery.diagnosis.evaluations import difference
 from keras_bn.surgery.diagnosis.evidence import INFERENCE, TRAINING, Evidence, gathered
+from keras_bn.surgery.diagnosis.finding import Finding
 from keras_bn.surgery.diagnosis.report import Diagnosis, Shift
 from keras_bn.surgery.diagnosis.rules import findings
+from keras_bn.surgery.diagnosis.rules.losses import LEAST_BATCHES
+from keras_bn.surgery.diagnosis.rules.statistics import lagging
 from keras_bn.surgery.progress import bar
 
 
@@ -22,7 +25,8 @@ def diagnose(model: keras.Model, data, batch_size: int = 32, verbose: bool = Tru
     assign. Nothing of the model changes. It looks at
 
         losses and metrics in training mode, in inference mode, and recalibrated          inference_worse
-        moving statistics against those of the inputs in training, layer by layer         statistics_lag, warming_up, never_updated, statistics_of_other_data
+        moving statistics against those of the inputs in training, layer by layer         statistics_lag, warming_up, never_updated, negative_variance,
+                                                                                          statistics_of_other_data
         inputs in inference against those in training                                     dropout_in_front, other_inputs_in_training
         numbers that are not finite                                                       not_finite
         how many values a batch has for a channel                                         few_values, last_batch_of_one
@@ -54,15 +58,16 @@ def diagnose(model: keras.Model, data, batch_size: int = 32, verbose: bool = Tru
     """
     building.refuse_no_model(model)
     normalization_layers.names(model)
+    batches.refuse_size(batch_size)
     if isinstance(data, Iterator):
         raise ValueError(f"`data` is a {type(data).__name__}, used up once it is read; expected what can be read again: a dataset.")
     evidence = gathered(model, data, batch_size, lambda unit: bar(unit, verbose))
     results = findings(evidence)
     evaluations = {mode: {"loss": each.loss, **each.metrics} for mode, each in evidence.evaluations.items()}
-    return Diagnosis(model.name, results, _on_what(evidence), evaluations, _shifts(evidence, results))
+    return Diagnosis(model.name, results, _on_what(evidence, results), evaluations, _shifts(evidence, results))
 
 
-def _on_what(evidence: Evidence) -> str:
+def _on_what(evidence: Evidence, results: list[Finding]) -> str:
     """The sentences of `Diagnosis.evidence`."""
     number, size = len(evidence.sizes), int(np.sum(evidence.sizes))
     seen = f"{several(size, 'example')} in {number} batch{'' if number == 1 else 'es'} of {int(np.max(evidence.sizes))}"
@@ -73,7 +78,17 @@ def _on_what(evidence: Evidence) -> str:
     error = max((2 * shifts.error(record, "lag", name, evidence.normalizations) for name in names), default=np.nan)
     off = max((shifts.value(record, "ratio", name) for name in names), default=np.nan)
     sentences = [f"{layers} on {seen}: variances in inference are within a factor of {off:.3g} of the moving ones, of standard error {error:.2g} at most."]
+    named = {name for finding in results if "shift" in finding.measured for name in finding.measured.get("layers", [finding.layer])}
+    harmless = {name: size for name, size in lagging(evidence).items() if evidence.layers[name].name not in named}
+    if harmless:
+        sentences.append(
+            f"The moving statistics of {several(len(harmless), 'layer')} are others than these data have, by {max(harmless.values()):.2g} standard deviations "
+            "at most, and those of the data would not lower the loss: the net has learned with them, or these data are not those of the training."
+        )
     if evidence.evaluations:
+        if number < LEAST_BATCHES:
+            sentences.append(f"Losses of {several(number, 'batch') if number == 1 else f'{number} batches'} are too few to be compared: give {LEAST_BATCHES}.")
+            return " ".join(sentences)
         worse = difference(evidence.evaluations[INFERENCE], evidence.evaluations[TRAINING])
         sentences.append(
             f"The loss in inference is {abs(worse.value):.3g} {'more' if worse.value > 0 else 'less'} than in training mode (standard error {worse.error:.2g})."

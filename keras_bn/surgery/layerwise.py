@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 import keras
 import tensorflow as tf
 
-from keras_bn import functional
+from keras_bn import functional, keras_internals
 from keras_bn.inspection import evaluation, normalization_layers
 from keras_bn.inspection.channel_moments import channel_moments, pooled
 from keras_bn.inspection.errors import evaluating
@@ -98,6 +98,7 @@ class _Graph:
         values = [tf.TensorSpec(shape_of(value.shape), value.dtype) for value in tf.nest.flatten(x, expand_composites=True)]
         # Of all functions of TensorFlow only this one computes from any of its tensors to any other.
         self._function = tf.compat.v1.wrap_function(forward, [weights, state, values, tf.TensorSpec((), tf.int64)])
+        keras_internals.keep_loops_whole(self._function.graph)
 
     def _find_depths(self, model):
         layers = list(dict.fromkeys(layer for layer, _ in self._moments))

@@ -84,6 +84,7 @@ def recalibrate(
     """
     building.refuse_unbuilt(model)
     refuse_method(method)
+    batches.refuse_size(batch_size)
     if isinstance(data, Iterator) and method == SEQUENTIAL:
         raise ValueError(f"`data` is a {type(data).__name__}, used up once it is read; expected what can be read again: a dataset, or method={BATCH!r}.")
     layers = [layer for layer in normalization_layers.names(model) if layer.trainable and not isinstance(layer, Frozen)]

@@ -19,6 +19,10 @@ LAG = (
     "Its moving statistics lag: the weights change faster than they follow, so that inference normalises by the net of some steps ago. Or these data are not "
     "what it sees in training, which may be others, a mixture such as of real and generated ones, or batches of another size or sorted by class."
 )
+OFF = (
+    "Its moving statistics are not those of what it receives in training: they lag, as the weights changed faster than they follow; or the weights were "
+    "averaged, loaded or spoilt since; or these data are not those of the training, but scaled otherwise, from elsewhere, or sorted by class."
+)
 CODE_OF_ITS_OWN = "No batch normalisation and no Dropout is in front of it: the model computes something else there in training, in a layer of your own."
 ADDS_UP = (
     "No Dropout is in front of it: what the moving statistics of layers in front are off by adds up on the way here, little as it is in each; or the model "

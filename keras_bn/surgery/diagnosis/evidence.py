@@ -14,7 +14,7 @@ from keras_bn.inspection.evaluation import Batch
 from keras_bn.measures.conclusions import shifts
 from keras_bn.measures.conclusions.conclusion import CERTAIN
 from keras_bn.measures.conclusions.shifts import Normalization
-from keras_bn.measures.variance_shift import NAME, QUANTITIES, Measure, VarianceShift, errors, scatter_of_means, warm_up
+from keras_bn.measures.variance_shift import NAME, QUANTITIES, Measure, VarianceShift, errors, full, scatter_of_means, warm_up
 from keras_bn.surgery.diagnosis import evaluations
 from keras_bn.surgery.diagnosis.evaluations import Evaluation
 from keras_bn.surgery.diagnosis.finding import several_layers
@@ -22,7 +22,19 @@ from keras_bn.surgery.diagnosis.non_finite import NonFinite, first_not_finite
 from keras_bn.surgery.foldable import Fold, folds
 from keras_bn.surgery.recalibrate import SEQUENTIAL, population
 
-TRAINING, INFERENCE, RECALIBRATED = "training mode", "inference mode", "recalibrated"
+TRAINING, INFERENCE, RECALIBRATED, ALL_RECALIBRATED = "training mode", "inference mode", "recalibrated", "all recalibrated"
+
+
+class ByChannel(NamedTuple):
+    """Root of the mean square over the channels of half the logarithm of variance / moving variance, epsilon added to both: in standard deviations, as sizes of
+    `shifts`. It sees single channels, which the ratio of the means over the channels does not.
+
+    lag: of the variance in training; shift: of that in inference; error: what the former is by chance, at most.
+    """
+
+    lag: float
+    shift: float
+    error: float
 
 
 class Evidence(NamedTuple):
@@ -36,8 +48,11 @@ class Evidence(NamedTuple):
     normalizations: dict, name to `Normalization`; momentum 1: the layer normalises by its moving statistics in training mode, too.
     values: dict, name to values a channel in each batch, (B,), of one call.
     scatter: dict, name to the standard deviation of the means between batches in training mode, in standard deviations of the inputs.
+    by_channel: dict, name to `ByChannel`.
+    calls: dict, name to how many calls of it a call of the model makes.
     active: dict, name of a layer with a ReLU right behind to whether each channel of it is above 0 anywhere in training mode, (C,).
-    evaluations: dict, `TRAINING`, `INFERENCE` and, where something was off, `RECALIBRATED` to `Evaluation`; empty without a loss or targets.
+    evaluations: dict, `TRAINING`, `INFERENCE` and, where something was off, `RECALIBRATED` and, where layers that do not move were, `ALL_RECALIBRATED` to
+        `Evaluation`; empty without a loss or targets.
     unjudged: why there are no evaluations; else None.
     folds: of `foldable.folds`.
     steps: of the optimizer so far; None where none is known.
@@ -53,6 +68,8 @@ class Evidence(NamedTuple):
     normalizations: Mapping[str, Normalization] = {}
     values: Mapping[str, np.ndarray] = {}
     scatter: Mapping[str, float] = {}
+    by_channel: Mapping[str, ByChannel] = {}
+    calls: Mapping[str, int] = {}
     active: Mapping[str, np.ndarray] = {}
     evaluations: Mapping[str, Evaluation] = {}
     unjudged: str | None = None
@@ -78,17 +95,22 @@ def gathered(model: keras.Model, data, batch_size: int, progress: Callable[[str]
     if examined.not_finite is not None:
         return Evidence(model, sizes, isinstance(data, tf.data.Dataset), examined.not_finite)
     evidence = examined.evidence(sizes)._replace(is_dataset=isinstance(data, tf.data.Dataset))
-    if evidence.evaluations and _is_off(evidence):
-        evidence.evaluations[RECALIBRATED] = _recalibrated(evidence, data, batch_size, progress)
+    moving = [name for name in evidence.layers if evidence.normalizations[name].momentum != 1]
+    for mode, names in ((RECALIBRATED, moving), (ALL_RECALIBRATED, list(evidence.layers))):
+        looked_at = moving if mode == RECALIBRATED else [name for name in names if name not in moving]
+        if evidence.evaluations and looked_at and _is_off(evidence, looked_at, mode):
+            evidence.evaluations[mode] = _recalibrated(evidence, names, mode, data, batch_size, progress)
     return evidence
 
 
-def _is_off(evidence):
-    """Whether anything is to be gained by recalibrating."""
-    worse = evaluations.difference(evidence.evaluations[INFERENCE], evidence.evaluations[TRAINING])
+def _is_off(evidence, names, mode):
+    """Whether anything may be gained by recalibrating these layers."""
     record, layers = evidence.record, evidence.normalizations
-    shifted = shifts.lags(record, layers) or shifts.modes(record, layers) or shifts.shifted_by_dropout(record, layers)
-    return bool(shifted) or worse.value > CERTAIN * worse.error
+    found = {*shifts.lags(record, layers), *(name for name, each in evidence.by_channel.items() if each.lag > CERTAIN * each.error)}
+    if mode == RECALIBRATED:
+        found |= {*shifts.modes(record, layers), *shifts.shifted_by_dropout(record, layers)}
+    worse = evaluations.difference(evidence.evaluations[INFERENCE], evidence.evaluations[TRAINING])
+    return not found.isdisjoint(names) or (mode == RECALIBRATED and worse.value > CERTAIN * worse.error)
 
 
 class _Examined:
@@ -120,7 +142,7 @@ class _Examined:
                 if not is_finite:
                     self.not_finite = first_not_finite(model, snapshot, batch, self.unjudged is None)
                     break
-                self._keep(parts, of_modes, active)
+                self._keep(parts, of_modes, active, sizes[-1])
                 for mode, (outputs, loss) in of_modes.items():
                     if loss is not None:
                         metrics.update(mode, batch, outputs)
@@ -149,10 +171,12 @@ class _Examined:
         is_finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(value)) for value in values if value.dtype.is_floating])
         return parts, of_modes, active, is_finite
 
-    def _keep(self, parts, of_modes, active):
+    def _keep(self, parts, of_modes, active, size):
         self._parts.append(parts)
         for name, part in zip(self._measure.called, parts):
             count = np.max(part[2].count.numpy()) / max(1, self._calls[name])
+            ghosts = getattr(self._layers[name], "virtual_batch_size", None)
+            count *= min(1, ghosts / size) if ghosts else 1
             self._values.setdefault(name, []).append(count)
         for mode, (_, loss) in of_modes.items():
             if loss is not None:
@@ -163,7 +187,7 @@ class _Examined:
     def evidence(self, sizes):
         model, measure, steps = self._model, self._measure, _steps(self._model)
         measured = {shift.layer: shift for shift in measure.shifts(self._parts, int(sizes[-1]))}
-        normalizations, record, scatter = {}, {}, {}
+        normalizations, record, scatter, by_channel = {}, {}, {}, {}
         for name, shift in measured.items():
             layer = self._layers[name]
             is_fixed = name in self._fixed
@@ -180,6 +204,7 @@ class _Examined:
             record |= {f"{NAME}/{quantity}/{name}": value for quantity, value in values.items() if value is not None}
             in_training = [functional.Moments(*parts[measure.called.index(name)][2]) for parts in self._parts]
             scatter[name] = scatter_of_means(in_training, shift.training_variance, layer.epsilon)
+            by_channel[name] = _by_channel(shift, in_training, layer.epsilon, normalizations[name].errors)
         found = {mode: Evaluation(np.asarray(losses), sizes, self._metrics[mode]) for mode, losses in self._losses.items() if losses}
         return Evidence(
             model=model,
@@ -192,6 +217,8 @@ class _Examined:
             normalizations=normalizations,
             values={name: np.asarray(counts) for name, counts in self._values.items()},
             scatter=scatter,
+            by_channel=by_channel,
+            calls=self._calls,
             active=self._active,
             evaluations=found,
             unjudged=self.unjudged,
@@ -205,17 +232,29 @@ class _Examined:
         return warm_up(shift, *began, normalization.left, layer.epsilon)
 
 
+def _by_channel(shift, in_training, epsilon, errors):
+    def size(variance):
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return float(np.sqrt(np.mean(np.log((variance + epsilon) / np.maximum(shift.moving_variance + epsilon, 1e-300)) ** 2))) / 2
+
+    variances = [part.variance.numpy() for part in full(in_training)]
+    relative = np.std(variances, axis=0, ddof=1) / (np.mean(variances, axis=0) + epsilon) if len(variances) > 1 else np.inf
+    return ByChannel(size(shift.training_variance), size(shift.variance), float(np.sqrt(np.mean(np.square(relative)))) / 2 * errors)
+
+
 def _steps(model):
-    """How many updates the optimizer has made; None where it has made none, as one that was compiled anew."""
-    steps = int(keras.ops.convert_to_numpy(model.optimizer.iterations)) if getattr(model, "optimizer", None) is not None else 0
-    return steps or None
+    """How many batches the optimizer has received; None where that is none, as of one that was compiled anew."""
+    optimizer = getattr(model, "optimizer", None)
+    return (keras_internals.batches_of(optimizer) or None) if optimizer is not None else None
 
 
 def _why_unjudged(model, batch):
     if not model.compiled:
         return f"{model.name} is not compiled"
-    if keras_internals.compiled_loss(model) is not None and batch.y is None:
-        return "the data hold no targets"
+    if keras_internals.compiled_loss(model) is not None:
+        return "the data hold no targets" if batch.y is None else None
+    if type(model).train_step is not keras.Model.train_step and type(model).compute_loss is keras.Model.compute_loss:
+        return f"{model.name} has a `train_step` of its own, and no compiled loss"
     return None
 
 
@@ -237,19 +276,17 @@ def _is_active(call):
     return tf.reduce_any(outputs > 0, axis=[axis for axis in range(outputs.shape.rank) if axis != call.axis])
 
 
-def _recalibrated(evidence, data, batch_size, progress):
-    """`Evaluation` in inference mode with the statistics that `recalibrate` would assign."""
-    model = evidence.model
-    layers = [layer for name, layer in evidence.layers.items() if evidence.normalizations[name].momentum != 1]
+def _recalibrated(evidence, names, mode, data, batch_size, progress):
+    """`Evaluation` in inference mode with the statistics that `recalibrate` would assign to these layers."""
+    model, layers = evidence.model, [evidence.layers[name] for name in names]
     snapshot, losses = evaluation.snapshot(model), []
     positions = {id(variable): index for index, variable in enumerate(model.non_trainable_variables)}
-    if layers:
-        statistics = population(model, layers, lambda: batches.inputs(data, batch_size), SEQUENTIAL, False, progress("layers deep"))
-        for values in statistics.values():
-            for variable, value in values:
-                snapshot.state[positions[id(variable)]] = tf.cast(value, variable.dtype)
+    statistics = population(model, layers, lambda: batches.inputs(data, batch_size), SEQUENTIAL, False, progress("layers deep"))
+    for values in statistics.values():
+        for variable, value in values:
+            snapshot.state[positions[id(variable)]] = tf.cast(value, variable.dtype)
 
-    def evaluate(snapshot, batch, _):
+    def evaluate(snapshot, batch, index):
         with evaluation.stateless(model, snapshot):
             return _outputs_and_loss(model, batch, False, True)
 
@@ -261,6 +298,6 @@ def _recalibrated(evidence, data, batch_size, progress):
                 evaluation.trace_for_any_size(function, snapshot, batch, tf.constant(0, tf.int64))
             outputs, loss = function(snapshot, batch, tf.constant(index, tf.int64))
             losses.append(float(loss))
-            metrics.update(RECALIBRATED, batch, outputs)
+            metrics.update(mode, batch, outputs)
             show(index + 1, len(evidence.sizes))
-        return Evaluation(np.asarray(losses), evidence.sizes, metrics.results(RECALIBRATED))
+        return Evaluation(np.asarray(losses), evidence.sizes, metrics.results(mode))

@@ -10,13 +10,13 @@ from keras_bn.inspection import evaluation
 from keras_bn.inspection.evaluation import Batch, Snapshot
 from keras_bn.inspection.intercepted_calls import intercepted
 
-DATA, WEIGHTS, OUTPUTS, LOSS = "data", "weights", "outputs", "loss"
+DATA, TARGETS, SAMPLE_WEIGHTS, WEIGHTS, OUTPUTS, LOSS = "data", "targets", "sample weights", "weights", "outputs", "loss"
 
 
 class NonFinite(NamedTuple):
     """layer: the first whose weights or outputs are not finite; of data or the loss the model.
 
-    what: "data", "weights", "outputs" (of finite inputs and weights), or "loss" (of finite outputs).
+    what: "data", "targets", "sample weights", "weights", "outputs" (of finite inputs and weights), or "loss" (of finite outputs).
     weight: its name, where it is one.
     dtype: in which the layer computes.
     training: whether it is so in training mode only.
@@ -31,8 +31,9 @@ class NonFinite(NamedTuple):
 
 def first_not_finite(model: keras.Model, snapshot: Snapshot, batch: Batch, is_judged: bool) -> NonFinite:
     """Of a batch on which something is not finite. is_judged: whether a loss is computed."""
-    if not _are_finite(batch.x):
-        return NonFinite(model, DATA)
+    for what, values in zip((DATA, TARGETS, SAMPLE_WEIGHTS), batch):
+        if values is not None and not _are_finite(values):
+            return NonFinite(model, what)
     layers = keras_internals.layers_within(model)
     for layer in layers:
         for variable in layer.variables:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_bn.measures.conclusions.conclusion import several
-from keras_bn.surgery.diagnosis.finding import Finding
+from keras_bn.surgery.diagnosis.finding import HINTS, Finding
 
 _WIDTH = 100  # Characters of a line on the page.
 SUFFIXES = ".txt", ".md", ".json", ".png", ".pdf", ".svg"
@@ -45,6 +45,11 @@ class Diagnosis(NamedTuple):
     evidence: str
     evaluations: dict[str, dict[str, float]]
     shifts: list[Shift]
+
+    @property
+    def faults(self) -> list[Finding]:
+        """The findings that are more than hints."""
+        return [finding for finding in self.findings if finding.fault not in HINTS]
 
     def __str__(self) -> str:
         lines = [self._headline(), *textwrap.wrap(self.evidence, _WIDTH)]
@@ -108,7 +113,9 @@ class Diagnosis(NamedTuple):
             temporary.unlink(missing_ok=True)
 
     def _headline(self):
-        return f"{self.model}: {several(len(self.findings), 'finding') if self.findings else 'nothing is wrong'}"
+        hints = len(self.findings) - len(self.faults)
+        parts = [several(len(self.faults), "finding") if self.faults else "nothing is wrong", *([several(hints, "hint")] if hints else [])]
+        return f"{self.model}: {', '.join(parts)}"
 
     def _rows(self):
         names = list(dict.fromkeys(name for values in self.evaluations.values() for name in values))
@@ -123,12 +130,13 @@ def shown(value) -> str:
     if isinstance(value, float | np.floating):
         return f"{value:.4g}"
     if isinstance(value, list | tuple):
-        return f"{', '.join(value[:3])}{f' and {len(value) - 3} more' if len(value) > 3 else ''}"
+        return f"{', '.join(map(str, value[:3]))}{f' and {len(value) - 3} more' if len(value) > 3 else ''}"
     return "-" if value is None else str(value)
 
 
 def _parts(finding):
-    measured = "; ".join(f"{name.replace('_', ' ')} {shown(value)}" for name, value in finding.measured.items())
+    # The losses stand in the table above.
+    measured = "; ".join(f"{name.replace('_', ' ')} {shown(value)}" for name, value in finding.measured.items() if not name.startswith("loss_"))
     return [("measured", measured), ("why", finding.why), ("remedy", finding.remedy)]
 
 

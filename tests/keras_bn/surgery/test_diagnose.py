@@ -209,14 +209,19 @@ def test_a_backbone_whose_statistics_are_of_other_data(nets, frozen):
         surgery.freeze(backbone)
     model = keras.Sequential([keras.Input((8, 8, 1)), backbone, layers.Dense(10)])
     model, data = fitted(model, data=(2 * (1 - x), y))
-    [finding, *_] = diagnosed(model, data).findings
+    diagnosis = diagnosed(model, data)
+    if frozen == "freeze":  # The convolutions have learned with them.
+        assert "statistics_of_other_data" not in faults(diagnosis)
+        assert "are others than these data have, by " in diagnosis.evidence
+        return
+    finding = diagnosis.findings[0]
     assert (finding.layer, finding.fault) == (normalizations(backbone)[0].name, "statistics_of_other_data" if frozen else "warming_up")
     if not frozen:
         assert finding.measured["given_back"] > 0.9
-    with pytest.warns(UserWarning, match="is compiled") if frozen == "freeze" else np.errstate():
-        apply_remedy(finding, model, data)
-    if frozen == "trainable":
-        assert normalizations(backbone)[0].trainable
+    apply_remedy(finding, model, data)
+    if frozen:  # What recalibration of all would give is what it gives.
+        assert model.evaluate(*data, verbose=0)[0] == pytest.approx(finding.measured["loss_all_recalibrated"], rel=1e-3)
+        assert finding.measured["loss_all_recalibrated"] < finding.measured["loss_recalibrated"]
 
 
 def test_channels_of_less_variance_than_epsilon(net):
@@ -225,9 +230,10 @@ def test_channels_of_less_variance_than_epsilon(net):
     surgery.recalibrate(net, digits(), verbose=False)
     [finding] = diagnosed(net).findings
     assert (finding.layer, finding.fault) == (layer.name, "variance_below_epsilon")
-    assert (finding.measured["share"], finding.measured["constant"]) == (0.25, 0)
-    apply_remedy(finding, net, digits())
-    assert layer.epsilon < 1e-8
+    assert (finding.measured["share"], finding.measured["channels"], finding.measured["constant"]) == (0.25, [0, 1], 0)
+    names = apply_remedy(finding, net, digits())
+    assert names["layer"].epsilon < 1e-8
+    assert layer.epsilon == 0.001  # The weights have learned with it.
 
 
 def test_constant_channels(net):
@@ -274,6 +280,9 @@ def not_finite(net, what):
     x, y = digits()
     if what == "data":
         return net, (np.where(np.arange(len(x))[:, None, None, None] == 100, np.nan, x), y), net.name
+    if what == "targets":
+        net.compile("sgd", "mse")
+        return net, (x, np.where(y[:, None] + np.zeros(10) == 3, np.nan, 1)), net.name
     if what == "kernel":
         convolution = net.layers[7]
         convolution.kernel.assign(convolution.kernel * np.nan)
@@ -285,7 +294,7 @@ def not_finite(net, what):
     return compiled(keras.Sequential([keras.Input((8, 8, 1)), logarithm, layers.Flatten(), BN(), layers.Dense(10)])), (x, y), "logarithm"
 
 
-@pytest.mark.parametrize("what", ["data", "kernel", "outputs", "loss"])
+@pytest.mark.parametrize("what", ["data", "targets", "kernel", "outputs", "loss"])
 def test_the_first_layer_that_is_not_finite(net, what):
     model, data, layer = not_finite(net, what)
     diagnosis = diagnosed(model, data)
@@ -305,6 +314,7 @@ def test_hints_of_what_is_in_front(fault, options):
     model, data = fitted(small(**options), epochs=2)
     [finding] = diagnosed(model, data).findings
     first = next(layer for layer in model.layers if isinstance(layer, layers.Dense))
+    assert str(diagnosed(model, data)).startswith("small: nothing is wrong, 1 hint\n")
     normalization = normalizations(model)[0 if fault == "bias_in_front" else 1]
     assert (finding.layer, finding.fault) == (normalization.name, fault)
     assert len(finding.measured["layers"]) == 2
@@ -326,6 +336,85 @@ def test_hints_of_what_is_behind_an_activation(fault, padding):
     [finding] = diagnosed(model, data).findings
     assert (finding.layer, finding.fault, finding.measured["activation"]) == (normalizations(model)[0].name, fault, "tanh")
     apply_remedy(finding, model, data)
+
+
+@pytest.mark.parametrize("spoilt", ["one channel", "order of channels"])
+def test_single_channels_count(net, spoilt):
+    """Which the means over the channels do not show."""
+    layer = normalizations(net)[1]
+    variance = layer.moving_variance.numpy()
+    layer.moving_variance.assign(
+        np.where(np.arange(8) == np.argmin(variance), 1e-3 * variance, variance) if spoilt == "one channel" else np.sort(variance)[::-1]
+    )
+    [finding] = diagnosed(net).findings
+    assert (finding.layer, finding.fault) == (layer.name, "statistics_lag")
+    assert finding.measured["shift"] >= finding.measured["channels_off_by"] > 0.1
+
+
+def test_a_variance_below_0(net):
+    layer = normalizations(net)[1]
+    for value in (-1e-4, -1.0):  # Epsilon hides the former; the latter makes NaN.
+        layer.moving_variance.assign(np.where(np.arange(8) == 3, value, layer.moving_variance))
+        [finding] = diagnosed(net).findings
+        assert (finding.layer, finding.fault, finding.measured["channels"]) == (layer.name, "negative_variance", [3])
+    apply_remedy(finding, net, digits())
+    assert diagnosed(net).findings == []
+
+
+class Batches(keras.utils.PyDataset):
+    def __len__(self):
+        return 6
+
+    def __getitem__(self, index):
+        return tuple(values[32 * index : 32 * index + 32] for values in digits())
+
+
+def test_data_of_every_kind_are_read_alike(net):
+    x, y = (values[:192] for values in digits())
+    of_arrays = diagnosed(net, (x, y)).evaluations["inference mode"]
+    for data in (Batches(), [Batches()[index] for index in range(6)], tf.data.Dataset.from_tensor_slices((x, y)).batch(32)):
+        assert diagnosed(net, data).evaluations["inference mode"] == pytest.approx(of_arrays, rel=1e-5)
+
+
+def test_accumulated_gradients_are_updates_of_the_statistics():
+    model = small(momentum=0.99)
+    model.compile(keras.optimizers.SGD(0.05, gradient_accumulation_steps=8), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    x, y = digits()
+    model.fit(x, y, verbose=0)
+    assert diagnosed(model).findings[0].measured["updates"] == 57
+
+
+class TrainsByItself(keras.Model):
+    def train_step(self, data):
+        return {}
+
+
+def test_why_losses_are_not_compared(net):
+    model = TrainsByItself(net.input, net.output, name="own")
+    model.compile("sgd")
+    assert diagnosed(model).evidence.endswith("No losses were compared, as own has a `train_step` of its own, and no compiled loss.")
+    x, y = digits()
+    assert diagnosed(net, (x[:64], y[:64])).evidence.endswith("Losses of 2 batches are too few to be compared: give 6.")
+
+
+def test_remedies_where_layers_have_what_is_advised_or_are_frozen():
+    model, data = fitted(small(), batch_size=4, examples=200)
+    model = compiled(surgery.convert(model, renorm=True))
+    model.fit(*data, batch_size=4, verbose=0)
+    [finding] = [finding for finding in diagnosed(model, data, batch_size=4).findings if finding.fault == "few_values"]
+    assert isinstance(apply_remedy(finding, model, data)["layer"], layers.LayerNormalization)
+    model = compiled(small())
+    surgery.freeze(model)
+    finding = diagnosed(model).findings[0]
+    assert finding.fault == "never_updated"
+    apply_remedy(finding, model, digits())
+    assert "never_updated" not in faults(diagnosed(model))
+
+
+def test_ghost_batches_hold_few_values():
+    model, data = fitted(surgery.convert(small(), virtual_batch_size=4), examples=600)
+    diagnosis = diagnosed(model, data)
+    assert [(finding.fault, finding.measured["values_a_channel"]) for finding in diagnosis.findings] == [("few_values", 4)]
 
 
 def test_without_losses_what_is_known_is_said(net):
@@ -362,6 +451,7 @@ def test_reports(net, tmp_path):
     layer = normalizations(net)[1]
     layer.moving_variance.assign(9 * layer.moving_variance)
     diagnosis = diagnosed(net)
+    assert diagnosis.faults == diagnosis.findings
     for suffix in report.SUFFIXES:
         diagnosis.write(tmp_path / f"report{suffix}")
     assert (tmp_path / "report.txt").read_text() == f"{diagnosis}\n"
@@ -382,6 +472,13 @@ def test_reports(net, tmp_path):
     with pytest.raises(OSError, match="No such file"):
         diagnosis.write(tmp_path / "none" / "report.txt")
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"report{suffix}" for suffix in report.SUFFIXES)
+
+
+def test_sizes_of_batches_are_refused(net):
+    for size in (0, -1, None, 2.5):
+        for tool in (surgery.diagnose, surgery.recalibrate):
+            with pytest.raises(ValueError, match=rf"^`batch_size` is {size}; expected a positive whole number: leave it out for 32\.$"):
+                tool(net, digits()[0], batch_size=size)
 
 
 def test_refusals(net):

@@ -60,6 +60,18 @@ def test_layer_by_layer_equals_numpy(kept, rng, monkeypatch):
     assert all(np.array_equal(value, before) for value, before in zip(model.get_weights(), weights))
 
 
+def test_behind_several_loops(rng):
+    """Parts of the evaluation leave out the loop in front."""
+    inputs = keras.Input((5, 4))
+    x = BN()(layers.LSTM(3, return_sequences=True)(inputs))
+    model = models.randomised(keras.Model(inputs, BN()(layers.GRU(3)(layers.Dropout(0.5)(x)))))
+    parts = batches(rng, 20, 7, shape=(5, 4))
+    expected = weights_by_numpy(model, parts)
+    surgery.recalibrate(model, dataset(parts), verbose=False)
+    for value, by_numpy in zip(model.get_weights(), expected, strict=True):
+        np.testing.assert_allclose(value, by_numpy, rtol=2e-5, atol=2e-6)
+
+
 def test_what_changed_is_said(rng):
     model = models.randomised(keras.Sequential([keras.Input((3,)), BN(name="normal")]))
     layer, [x] = model.layers[0], batches(rng, 50, shape=(3,))

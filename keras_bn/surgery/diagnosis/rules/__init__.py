@@ -22,8 +22,11 @@ BESIDES = (
 
 def findings(evidence: Evidence) -> list[Finding]:
     """What is wrong, worst first."""
+    negative = statistics.negative_variance(evidence)
     if evidence.not_finite is not None:
-        return [finiteness.not_finite(evidence)]
+        return [negative or finiteness.not_finite(evidence)]
+    if negative is not None:
+        return [negative]  # Whatever else is off may come of it.
     shifted = [each for rule in SHIFTS if (each := rule(evidence)) is not None]
     shifted.sort(key=lambda one: one.measured["shift"], reverse=True)
     worse = losses.inference_is_worse(evidence)

@@ -6,9 +6,9 @@ import numpy as np
 
 from keras_bn.surgery.diagnosis.evidence import Evidence
 from keras_bn.surgery.diagnosis.finding import Finding
+from keras_bn.surgery.diagnosis.rules.losses import LEAST_BATCHES, without_the_batch
 
 UNKNOWN = 0.5  # Relative standard error: the variance of fewer values is not known to a factor of two, from one error below to one above.
-_LEAST_BATCHES = 6  # From which on their scatter is known well enough.
 
 
 def last_batch_of_one(evidence: Evidence) -> Finding | None:
@@ -31,7 +31,7 @@ def few_values(evidence: Evidence) -> Finding | None:
     those of a few images, or sorted by class, do: by the means, which differ by sqrt(1 / n) standard deviations."""
     fewest = math.floor(1 + 2 / UNKNOWN**2)
     counts = {name: float(np.max(values)) for name, values in evidence.values.items() if _uses_batches(name, evidence)}
-    independent = {name: min(count, _independent(evidence.scatter[name])) if len(evidence.sizes) >= _LEAST_BATCHES else count for name, count in counts.items()}
+    independent = {name: min(count, _independent(evidence.scatter[name])) if len(evidence.sizes) >= LEAST_BATCHES else count for name, count in counts.items()}
     names = [name for name, count in independent.items() if count < fewest]
     if not names:
         return None
@@ -47,7 +47,7 @@ def few_values(evidence: Evidence) -> Finding | None:
         f"A batch has {counts[worst]:.0f} values a channel here, and its statistics scatter as those of {independent[worst]:.2g} independent ones: an example "
         "is normalised by others that say little, in training only. Larger or better mixed batches mend it, too, or synchronized=True over replicas."
     )
-    return Finding(evidence.layers[worst].name, "few_values", measured, why, "keras_bn.surgery.convert(model, renorm=True)")
+    return Finding(evidence.layers[worst].name, "few_values", measured, why, without_the_batch(evidence, names))
 
 
 def _independent(scatter):

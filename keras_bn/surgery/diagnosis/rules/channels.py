@@ -12,24 +12,25 @@ from keras_bn.surgery.diagnosis.finding import Finding, expression
 
 def variance_below_epsilon(evidence: Evidence) -> Finding | None:
     """Where the variance of a channel's inputs in training is smaller than epsilon: less than half of what divides is the variance."""
-    shares = {name: share for name in evidence.shifts if (share := float(np.mean(_is_below_epsilon(name, evidence))))}
-    if not shares:
+    below = {name: _is_below_epsilon(name, evidence) for name in evidence.shifts}
+    worst, share = _worst(below, evidence)
+    if worst is None:
         return None
-    worst = max(shares, key=shares.get)
     layer, shift = evidence.layers[worst], evidence.shifts[worst]
-    below = _is_below_epsilon(worst, evidence)
-    varying = shift.training_variance[below & (shift.training_variance > (ROUNDING * shift.training_mean) ** 2)]
+    varying = shift.training_variance[below[worst] & (shift.training_variance > (ROUNDING * shift.training_mean) ** 2)]
     measured = {
-        "share": shares[worst],
-        "constant": float(np.mean(below)) - len(varying) / len(below),
+        **share,
+        "constant": share["share"] - len(varying) / len(below[worst]),
         "epsilon": layer.epsilon,
         "smallest": float(shift.training_variance.min()),
-        **evidence.several(shares),
     }
     path = expression(evidence.model, layer)
     if varying.size:
-        why = "Epsilon makes most of what these channels are divided by, so that less than half of the variance that gamma asks for is left of them."
-        remedy = f"{path}.epsilon = {varying.min() / 100:.1g}"
+        why = (
+            "Epsilon makes most of what these channels are divided by, so that less than half of the variance that gamma asks for is left of them. "
+            "Scale the inputs, or train with a smaller epsilon from the start: the weights of this net have learned with this one."
+        )
+        remedy = f"layer = keras_bn.BatchNormalization(epsilon={np.median(varying) / 100:.1g})"
     else:
         why = "These channels are constant, so that beta is all that leaves: their inputs say nothing, or the activation in front is dead for them."
         remedy = f"constant = np.flatnonzero(np.asarray({path}.moving_variance) < {layer.epsilon})"
@@ -38,14 +39,13 @@ def variance_below_epsilon(evidence: Evidence) -> Finding | None:
 
 def gamma_near_zero(evidence: Evidence) -> Finding | None:
     """Where |gamma| of a channel is less than LEFT of the root mean square of its layer's, or than rounding: it carries 1 / 10,000 of the variance, or less."""
-    shares = {name: share for name, layer in evidence.layers.items() if (share := float(np.mean(_has_small_gamma(layer))))}
-    if not shares:
+    worst, share = _worst({name: _has_small_gamma(layer) for name, layer in evidence.layers.items() if layer.scale}, evidence)
+    if worst is None:
         return None
-    worst = max(shares, key=shares.get)
     return Finding(
         evidence.layers[worst].name,
         "gamma_near_zero",
-        {"share": shares[worst], **evidence.several(shares)},
+        share,
         "What these channels carry is multiplied by almost 0: they return beta, and hardly any gradient passes. Weight decay does that, or a start at 0.",
         "optimizer = keras.optimizers.AdamW(1e-3); optimizer.exclude_from_weight_decay(var_names=['gamma', 'beta'])",
     )
@@ -53,13 +53,23 @@ def gamma_near_zero(evidence: Evidence) -> Finding | None:
 
 def dead(evidence: Evidence) -> Finding | None:
     """Where a ReLU right behind is 0 for a channel on all data, in training mode, so that moving statistics are not why, nor epsilon or gamma."""
-    carrying = {name: ~(_is_below_epsilon(name, evidence) | _has_small_gamma(evidence.layers[name])) for name in evidence.active}
-    shares = {name: float(np.mean(~active & carrying[name])) for name, active in evidence.active.items() if np.any(~active & carrying[name])}
-    if not shares:
+    others = {name: _is_below_epsilon(name, evidence) | _has_small_gamma(evidence.layers[name]) for name in evidence.active}
+    worst, share = _worst({name: ~active & ~others[name] for name, active in evidence.active.items()}, evidence)
+    if worst is None:
         return None
-    worst, examples = max(shares, key=shares.get), int(np.sum(evidence.sizes))
-    measured = {"share": shares[worst], "examples": examples, **evidence.several(shares)}
+    examples = int(np.sum(evidence.sizes))
+    measured = {**share, "examples": examples}
     return Finding(evidence.layers[worst].name, "dead_channels", measured, words.dead(examples), "layer = keras.layers.LeakyReLU()")
+
+
+def _worst(channels, evidence):
+    """channels: dict, name to which channels have the fault, (C,). Returns the name of the layer with the largest share of them, and what is measured of it; or
+    (None, {}) where there is none."""
+    shares = {name: share for name, each in channels.items() if (share := float(np.mean(each)))}
+    if not shares:
+        return None, {}
+    worst = max(shares, key=shares.get)
+    return worst, {"share": shares[worst], "channels": np.flatnonzero(channels[worst]).tolist(), **evidence.several(shares)}
 
 
 def _is_below_epsilon(name, evidence):

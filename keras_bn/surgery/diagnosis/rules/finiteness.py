@@ -2,15 +2,15 @@
 
 from keras_bn.surgery.diagnosis.evidence import Evidence
 from keras_bn.surgery.diagnosis.finding import Finding
-from keras_bn.surgery.diagnosis.non_finite import DATA, LOSS, WEIGHTS
+from keras_bn.surgery.diagnosis.non_finite import DATA, LOSS, SAMPLE_WEIGHTS, TARGETS, WEIGHTS
 
 
 def not_finite(evidence: Evidence) -> Finding:
     """The first layer that has NaN or infinity; nothing else can be said then."""
     layer, what, weight, dtype, training = evidence.not_finite
     mode = " in training mode" if training else ""
-    if what == DATA:
-        why = "The data hold NaN or infinity, which batch normalisation spreads over the whole batch."
+    if what in (DATA, TARGETS, SAMPLE_WEIGHTS):
+        why = f"The {what} hold NaN or infinity" + (", which batch normalisation spreads over the whole batch." if what == DATA else ", and so does the loss.")
         replaced = "data.map(lambda *batch: keras.tree.map_structure(keras.ops.nan_to_num, batch))"
         remedy = f"data = {replaced if evidence.is_dataset else 'keras.tree.map_structure(np.nan_to_num, data)'}"
     elif what == WEIGHTS:

@@ -6,12 +6,15 @@ by is not found again in those behind. Where several are off, the finding names 
 
 import math
 
+import keras
 import numpy as np
 
+from keras_bn.inspection import normalization_layers
 from keras_bn.measures.conclusions import shifts, words
+from keras_bn.measures.conclusions.conclusion import CERTAIN
 from keras_bn.measures.conclusions.shifts import SMALL
-from keras_bn.surgery.diagnosis.evidence import Evidence
-from keras_bn.surgery.diagnosis.finding import Finding, expression
+from keras_bn.surgery.diagnosis.evidence import ALL_RECALIBRATED, Evidence
+from keras_bn.surgery.diagnosis.finding import Finding, several_layers
 from keras_bn.surgery.diagnosis.rules.losses import RECALIBRATE, costs, of_losses
 from keras_bn.surgery.freeze import Frozen
 
@@ -28,26 +31,44 @@ def never_updated(evidence: Evidence) -> Finding | None:
         "never_updated",
         {"moving_mean": 0.0, "moving_variance": 1.0, **_off_by(first, evidence), **evidence.several(names), **of_losses(evidence)},
         f"Its moving statistics are as they were built, {trained}: inference normalises by a mean of 0 and a variance of 1.",
+        _recalibrate(first, evidence),
+    )
+
+
+def negative_variance(evidence: Evidence) -> Finding | None:
+    """Where a moving variance is below 0, as averaging or loading weights can make it."""
+    layers = {layer: np.flatnonzero(np.asarray(keras.ops.convert_to_numpy(layer.moving_variance)) < 0) for layer in _normalizations(evidence.model)}
+    layers = {layer: channels for layer, channels in layers.items() if len(channels)}
+    if not layers:
+        return None
+    layer, channels = next(iter(layers.items()))
+    return Finding(
+        layer.name,
+        "negative_variance",
+        {"channels": channels.tolist(), "shift": math.inf, **several_layers(layers)},
+        "No variance is below 0: weights were averaged, quantised or loaded so that it is, and inference divides by a number too small, or by none.",
         RECALIBRATE,
     )
 
 
 def lag(evidence: Evidence) -> Finding | None:
-    """Where moving statistics differ from what inputs have in training, and move."""
-    names = [name for name in _lagging(evidence) if not _is_fixed(name, evidence) and not _warms(name, evidence)]
-    if not names:
+    """Where moving statistics differ from what inputs have in training, and move; and recalibrating lowers the loss, or nobody can tell."""
+    names = [name for name in lagging(evidence) if not _is_fixed(name, evidence) and not _warms(name, evidence)]
+    if not names or costs(evidence) is False:
         return None
     first = _first(names, evidence)
     measured = {**_off_by(first, evidence), **evidence.several(names), **of_losses(evidence)}
-    why = f"{words.LAG} Or the weights were averaged, loaded or changed since."
+    why = words.OFF
+    if evidence.calls[first] > 1:
+        why = f"It is called {evidence.calls[first]} times, and normalises each call by itself in training, while its moving statistics mix them: {words.OFF}"
     return Finding(evidence.layers[first].name, "statistics_lag", measured, why, RECALIBRATE)
 
 
 def warming_up(evidence: Evidence) -> Finding | None:
     """Where what a layer was built with explains half of what its statistics are off by, at least; or where more than SMALL of them is left of whatever the
     training began with, such as those of a pretrained net, by momentum ** updates."""
-    names = [name for name in _lagging(evidence) if not _is_fixed(name, evidence) and _warms(name, evidence)]
-    if not names:
+    names = [name for name in lagging(evidence) if not _is_fixed(name, evidence) and _warms(name, evidence)]
+    if not names or costs(evidence) is False:
         return None
     first = _first(names, evidence)
     normalization = evidence.normalizations[first]
@@ -65,10 +86,10 @@ def dropout(evidence: Evidence) -> Finding | None:
     """Where Dropout explains that inputs vary less in inference (Li 2018, eq. 7, 8), and that costs something: recalibrating lowers the loss, or without losses
     the shift is larger than SMALL and than what batches scatter by."""
     record, layers = evidence.record, evidence.normalizations
-    right = shifts.right(record, layers)
+    right = _right(evidence)
     shifted = {name: size for name, size in shifts.shifted_by_dropout(record, layers).items() if name not in right}
     is_costly = costs(evidence)
-    if not shifted or (not any(name in shifts.large(record, "mode", layers) for name in shifted) if is_costly is None else not is_costly):
+    if not shifted or is_costly is False or (is_costly is None and not any(name in shifts.large(record, "mode", layers) for name in shifted)):
         return None
     behind = [name for name in evidence.layers if layers[name].dropout is not None and any(name in shifts.up_to(each, layers) for each in shifted)]
     first = max(behind, key=lambda name: shifts.logarithm(record, "predicted_ratio", name))
@@ -87,13 +108,19 @@ def dropout(evidence: Evidence) -> Finding | None:
 
 
 def acting_in_training(evidence: Evidence) -> Finding | None:
-    """Where inputs in inference are others than in training, which neither Dropout nor moving statistics in front explain."""
+    """Where inputs in inference are others than in training, which neither Dropout nor by half what moving statistics in front are off by explains; and that
+    costs something, or nobody can tell."""
     record, layers = evidence.record, evidence.normalizations
-    off = {*shifts.shifted_by_dropout(record, layers), *shifts.lags(record, layers, shifts.certain), *_as_built(evidence)}
-    modes = shifts.modes(record, layers)
-    right = shifts.right(record, layers)
-    names = [name for name in modes if name not in right and not off & set(shifts.up_to(name, layers))]
-    if not names:
+    off = {*shifts.shifted_by_dropout(record, layers), *_as_built(evidence), *lagging(evidence)}
+    lags, modes = shifts.lags(record, layers, shifts.certain), shifts.modes(record, layers)
+    right = _right(evidence)
+
+    def is_explained(name):
+        in_front = shifts.up_to(name, layers)
+        return bool(off & set(in_front)) or 2 * sum(lags.get(each, 0.0) for each in in_front[:-1]) >= modes[name]
+
+    names = [name for name in modes if name not in right and not is_explained(name)]
+    if not names or costs(evidence) is False:
         return None
     first = _first(names, evidence)
     quantity = max(("mode", "mean_mode"), key=lambda each: shifts.sizes(record, each).get(first, 0.0))
@@ -111,26 +138,23 @@ def acting_in_training(evidence: Evidence) -> Finding | None:
 
 
 def other_data(evidence: Evidence) -> Finding | None:
-    """Where statistics that do not move, also in training, are not those of these data.
-
-    The layers behind may have learned to live with it: it counts by itself from one standard deviation on, where the mean of an ordinary input lies outside of
-    the middle two thirds of those that the statistics are of; and with less where nothing else is known, as there are no losses.
-    """
-    sizes = _lagging(evidence)
-    least = SMALL if not evidence.evaluations else 1.0
-    names = [name for name in sizes if _is_fixed(name, evidence) and sizes[name] > least]
-    if not names:
+    """Where statistics that do not move, also in training, are not those of these data, and those of these data lower the loss, or nobody can tell: the layers
+    behind may have learned to live with it."""
+    names = [name for name in lagging(evidence) if _is_fixed(name, evidence)]
+    if not names or costs(evidence, ALL_RECALIBRATED) is False:
         return None
     first = _first(names, evidence)
-    layer, path = evidence.layers[first], expression(evidence.model, evidence.layers[first])
-    remedy = "keras_bn.surgery.unfreeze(model)" if isinstance(layer, Frozen) else f"{path}.trainable = True"
     return Finding(
-        layer.name,
+        evidence.layers[first].name,
         "statistics_of_other_data",
-        {**_off_by(first, evidence), **evidence.several(names)},
-        f"{words.FIXED} If the layers behind have learned with them, leave it; or look whether the inputs are scaled as those were.",
-        f"{remedy}; {RECALIBRATE}",
+        {**_off_by(first, evidence), **evidence.several(names), **of_losses(evidence)},
+        f"{words.FIXED} Look whether the inputs are scaled as those were.",
+        _recalibrate(first, evidence),
     )
+
+
+def _normalizations(model):
+    return [layer for layer in normalization_layers.names(model) if layer.built]
 
 
 _NAMES = {
@@ -141,10 +165,22 @@ _NAMES = {
 }
 
 
-def _lagging(evidence):
-    """Layers to sizes; but those that were never updated, and those whose statistics are what inference needs."""
-    others = {*_as_built(evidence), *shifts.right(evidence.record, evidence.normalizations)}
-    return {name: size for name, size in shifts.lags(evidence.record, evidence.normalizations).items() if name not in others}
+def lagging(evidence: Evidence) -> dict[str, float]:
+    """Layers whose moving statistics are not those of their inputs in training, to the size of that; without those that were never updated, and those that hold
+    what inference needs."""
+    record, layers, others = evidence.record, evidence.normalizations, {*_as_built(evidence), *_right(evidence)}
+    sizes = shifts.lags(record, layers)
+    for name, (lag, _, error) in evidence.by_channel.items():
+        if lag > max(CERTAIN * error, SMALL, shifts.scatter(record, name, layers)):
+            sizes[name] = max(lag, sizes.get(name, 0.0))
+    return {name: sizes[name] for name in evidence.layers if name in sizes and name not in others}
+
+
+def _right(evidence):
+    """Layers whose moving statistics are what inference needs, in every channel."""
+    by_channel = evidence.by_channel
+    right = shifts.right(evidence.record, evidence.normalizations)
+    return {name for name in right if by_channel[name].shift <= max(SMALL, CERTAIN * by_channel[name].error)}
 
 
 def _as_built(evidence):
@@ -155,8 +191,20 @@ def _is_fixed(name, evidence):
     return evidence.normalizations[name].momentum == 1
 
 
+def _recalibrate(name, evidence):
+    """The remedy; layers that do not move have to be let."""
+    layer = evidence.layers[name]
+    if not _is_fixed(name, evidence):
+        return RECALIBRATE
+    # Else they are frozen by `trainable`, which `unfreeze` does not take back.
+    freeze = "" if isinstance(layer, Frozen) else "keras_bn.surgery.freeze(model); "
+    return f"{freeze}keras_bn.surgery.unfreeze(model); {RECALIBRATE}"
+
+
 def _warms(name, evidence):
-    return shifts.warms(evidence.record, name) or (evidence.steps is not None and evidence.normalizations[name].left > SMALL)
+    record, layers = evidence.record, evidence.normalizations
+    by_beginning = name in shifts.lags(record, layers) and shifts.warms(record, name)  # Not where single channels are off.
+    return by_beginning or (evidence.steps is not None and layers[name].left > SMALL)
 
 
 def _first(names, evidence):
@@ -168,11 +216,13 @@ def _first(names, evidence):
 def _off_by(name, evidence):
     """For `Finding.measured`: both statistics with their standard errors, and the larger of what they are off by."""
     record, layers = evidence.record, evidence.normalizations
+    by_channel = evidence.by_channel[name]
     sizes = [size for quantity in ("lag", "mean_lag") if math.isfinite(size := shifts.sizes(record, quantity).get(name, 0.0))]
     return {
+        **({"channels_off_by": by_channel.lag} if by_channel.lag > 2 * max(sizes, default=0.0) else {}),
         _NAMES["lag"]: shifts.value(record, "lag", name),
         "standard_error": 2 * shifts.error(record, "lag", name, layers),
         _NAMES["mean_lag"]: shifts.value(record, "mean_lag", name),
         "standard_error_of_mean": shifts.error(record, "mean_lag", name, layers),
-        "shift": max(sizes, default=0.0),
+        "shift": max([by_channel.lag, *sizes]),
     }
