@@ -98,7 +98,7 @@ def _cut(data, size):
     """Arrays as batches, in an order drawn once for all, as `fit` does: by classes, such as files hold them, the statistics of a batch would say little."""
     arrays = [array for array in tf.nest.flatten(data) if array is not None]
     if others := [array for array in arrays if not _is_array(array)]:
-        raise ValueError(f"`data` holds {others[0]} beside inputs; expected arrays of targets and weights: convert them by np.asarray.")
+        raise ValueError(f"`data` holds targets or weights that are no array ({others[0]}); expected arrays: convert them by np.asarray.")
     lengths = [array.shape[0] for array in arrays]
     if len(set(lengths)) > 1:
         raise ValueError(

@@ -230,7 +230,7 @@ def acts_in_training_only(layer: keras.Layer) -> bool:
 
 def _activation(layer):
     if isinstance(layer, keras.layers.ReLU):
-        return "relu"
+        return None if layer.negative_slope else "relu"
     if not isinstance(layer, keras.layers.Activation):
         return None
     return next((name for name, functions in _ACTIVATIONS.items() if any(layer.activation is function for function in functions)), None)

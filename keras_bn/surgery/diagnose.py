@@ -5,16 +5,16 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 
-from keras_bn.inspection import batches, building, normalization_layers
+from keras_bn.inspection import batches, building
 from keras_bn.measures.conclusions import shifts
-from keras_bn.measures.conclusions.conclusion import several
+from keras_bn.measures.conclusions.conclusion import CERTAIN, several
 from keras_bn.surgery.diagnosis.evaluations import difference
 from keras_bn.surgery.diagnosis.evidence import INFERENCE, TRAINING, Evidence, gathered
 from keras_bn.surgery.diagnosis.finding import Finding
 from keras_bn.surgery.diagnosis.report import Diagnosis, Shift
 from keras_bn.surgery.diagnosis.rules import findings
-from keras_bn.surgery.diagnosis.rules.losses import LEAST_BATCHES
-from keras_bn.surgery.diagnosis.rules.statistics import lagging
+from keras_bn.surgery.diagnosis.rules.losses import LEAST_BATCHES, costs
+from keras_bn.surgery.diagnosis.rules.statistics import lagging, right
 from keras_bn.surgery.progress import bar
 
 
@@ -57,14 +57,13 @@ def diagnose(model: keras.Model, data, batch_size: int = 32, verbose: bool = Tru
         [('normalised', 'never_updated', 'keras_bn.surgery.recalibrate(model, data)')]
     """
     building.refuse_no_model(model)
-    normalization_layers.names(model)
     batches.refuse_size(batch_size)
     if isinstance(data, Iterator):
         raise ValueError(f"`data` is a {type(data).__name__}, used up once it is read; expected what can be read again: a dataset.")
     evidence = gathered(model, data, batch_size, lambda unit: bar(unit, verbose))
     results = findings(evidence)
     evaluations = {mode: {"loss": each.loss, **each.metrics} for mode, each in evidence.evaluations.items()}
-    return Diagnosis(model.name, results, _on_what(evidence, results), evaluations, _shifts(evidence, results))
+    return Diagnosis(model.name, results, _on_what(evidence, results), evaluations, _shifts(evidence, results), _doubtful(evidence))
 
 
 def _on_what(evidence: Evidence, results: list[Finding]) -> str:
@@ -72,10 +71,10 @@ def _on_what(evidence: Evidence, results: list[Finding]) -> str:
     number, size = len(evidence.sizes), int(np.sum(evidence.sizes))
     seen = f"{several(size, 'example')} in {number} batch{'' if number == 1 else 'es'} of {int(np.max(evidence.sizes))}"
     if evidence.not_finite is not None:
-        return f"Read {seen}, of which the last is not finite; the rest was not looked at."
+        return f"Stopped at batch {number}, which is not finite; later batches were not read."
     layers = several(len(evidence.layers), "batch normalisation layer")
     record, names = evidence.record, list(evidence.layers)
-    error = max((2 * shifts.error(record, "lag", name, evidence.normalizations) for name in names), default=np.nan)
+    error = max((2 * shifts.error(record, "ratio", name, evidence.normalizations) for name in names), default=np.nan)
     off = max((shifts.value(record, "ratio", name) for name in names), default=np.nan)
     sentences = [f"{layers} on {seen}: variances in inference are within a factor of {off:.3g} of the moving ones, of standard error {error:.2g} at most."]
     named = {name for finding in results if "shift" in finding.measured for name in finding.measured.get("layers", [finding.layer])}
@@ -85,6 +84,8 @@ def _on_what(evidence: Evidence, results: list[Finding]) -> str:
             f"The moving statistics of {several(len(harmless), 'layer')} are others than these data have, by {max(harmless.values()):.2g} standard deviations "
             "at most, and those of the data would not lower the loss: the net has learned with them, or these data are not those of the training."
         )
+    if doubtful := _doubtful(evidence):
+        sentences.append(f"These data are too few to tell a shift of {several(len(doubtful), 'layer')} from chance: give more batches.")
     if evidence.evaluations:
         if number < LEAST_BATCHES:
             sentences.append(f"Losses of {several(number, 'batch') if number == 1 else f'{number} batches'} are too few to be compared: give {LEAST_BATCHES}.")
@@ -96,6 +97,14 @@ def _on_what(evidence: Evidence, results: list[Finding]) -> str:
     else:
         sentences.append(f"No losses were compared, as {evidence.unjudged}.")
     return " ".join(sentences)
+
+
+def _doubtful(evidence):
+    if costs(evidence) is not None:
+        return []
+    record, layers = evidence.record, evidence.normalizations
+    well_known = {name for name in right(evidence) if CERTAIN * shifts.error(record, "mode", name, layers) <= 2 * shifts.SMALL}
+    return [evidence.layers[name].name for name in shifts.doubtful(record, layers) if name not in well_known]
 
 
 def _shifts(evidence, results):

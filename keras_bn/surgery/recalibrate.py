@@ -87,7 +87,7 @@ def recalibrate(
     batches.refuse_size(batch_size)
     if isinstance(data, Iterator) and method == SEQUENTIAL:
         raise ValueError(f"`data` is a {type(data).__name__}, used up once it is read; expected what can be read again: a dataset, or method={BATCH!r}.")
-    layers = [layer for layer in normalization_layers.names(model) if layer.trainable and not isinstance(layer, Frozen)]
+    layers = layers_to_recalibrate(model)
     if not layers:
         raise ValueError(f"all batch normalisation layers of {model.name} are frozen; expected one at least that is not: set its `trainable`.")
 
@@ -95,6 +95,11 @@ def recalibrate(
         return batches.inputs(data, batch_size, steps)
 
     return _assign(population(model, layers, read, method, dropout, bar("layers deep" if method == SEQUENTIAL else "batches", verbose)))
+
+
+def layers_to_recalibrate(model: keras.Model) -> list[keras.Layer]:
+    """Those that are not frozen."""
+    return [layer for layer in normalization_layers.names(model) if layer.trainable and not isinstance(layer, Frozen)]
 
 
 def population(

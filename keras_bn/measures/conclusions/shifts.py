@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from keras_bn.measures.conclusions.conclusion import CERTAIN, by_layer, largest
 
+SHIFTED = "lag", "mean_lag", "mode", "mean_mode"  # Quantities.
 _LEAST = 1e-300  # Logarithms of less than that are of that.
 SMALL = 0.1  # Standard deviations: a shift of less adds less than 1 % to the variance of what a layer returns.
 LEFT = 0.01  # Standard deviations, or a share of the variance: less than that left of what moving statistics began with counts as none.
@@ -109,6 +110,16 @@ def right(record: dict, layers: Mapping[str, Normalization]) -> set[str]:
         return sizes(record, quantity).get(layer, math.inf) <= max(SMALL, CERTAIN * error(record, other, layer, layers))
 
     return {layer for layer in layers if all(is_right(layer, *each) for each in quantities)}
+
+
+def doubtful(record: dict, layers: Mapping[str, Normalization]) -> dict[str, float]:
+    """Layers of which the data cannot tell whether there is a shift that counts, to the size of what they show."""
+    result = {}
+    for name in layers:
+        least, size = max(SMALL, scatter(record, name, layers)), max(sizes(record, quantity).get(name, 0.0) for quantity in SHIFTED)
+        if size > least or CERTAIN * error(record, "mode", name, layers) > 2 * least:
+            result[name] = size
+    return result
 
 
 def larger_of_each(one: dict[str, float], other: dict[str, float]) -> dict[str, float]:

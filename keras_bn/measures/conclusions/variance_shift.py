@@ -49,11 +49,7 @@ def _nothing_that_counts(record, layers):
     most = (
         "" if layer is None else f"the largest ratio is {ratios[layer]:.3g} at {layer}, of standard error {2 * shifts.error(record, 'mode', layer, layers):.2g}"
     )
-    counting = {name: max(SMALL, shifts.scatter(record, name, layers)) for name in layers}
-    sizes = {name: max(shifts.sizes(record, quantity).get(name, 0.0) for quantity in words.MEASURED) for name in layers}
-    doubtful = {
-        name: sizes[name] for name, least in counting.items() if sizes[name] > least or CERTAIN * shifts.error(record, "mode", name, layers) > 2 * least
-    }
+    doubtful = shifts.doubtful(record, layers)
     if not doubtful:
         return Conclusion(
             f"VarianceShift, step {record['step']}: nothing is amiss{most and f': {most}'}.",

@@ -17,11 +17,13 @@ class Evaluation(NamedTuple):
     losses: one a batch, (B,), as `evaluate` computes it.
     sizes: examples in each batch, (B,).
     metrics: those that the model was compiled with, over all batches.
+    beside: losses in inference mode on the same batches, (B,), where the data were read again; else None.
     """
 
     losses: np.ndarray
     sizes: np.ndarray
     metrics: Mapping[str, float]
+    beside: np.ndarray | None = None
 
     @property
     def loss(self) -> float:
@@ -41,10 +43,10 @@ class Difference(NamedTuple):
     error: float
 
 
-def difference(one: Evaluation, other: Evaluation) -> Difference:
-    """By how much the loss of one is larger than that of the other."""
-    differences = one.losses - other.losses
-    return Difference(float(np.average(differences, weights=one.sizes)), _standard_error(differences, one.sizes))
+def difference(inference: Evaluation, other: Evaluation) -> Difference:
+    """By how much the loss in inference mode is larger than in another."""
+    differences = (inference.losses if other.beside is None else other.beside) - other.losses
+    return Difference(float(np.average(differences, weights=other.sizes)), _standard_error(differences, other.sizes))
 
 
 def _standard_error(values, weights):
@@ -65,7 +67,7 @@ class Metrics:
     """
 
     def __init__(self, model: keras.Model):
-        self._metrics, self._states = keras_internals.compiled_metrics(model), {}
+        self._metrics, self._states, self._is_changed = keras_internals.compiled_metrics(model), {}, False
 
     def __enter__(self):
         # Those that have no variables yet get them at the first batch.
@@ -73,7 +75,7 @@ class Metrics:
         return self
 
     def __exit__(self, *_):
-        if self._metrics is not None and self._states:
+        if self._is_changed:
             self._metrics.reset_state()
             for variable, value in zip(self._metrics.variables, self._before):
                 variable.assign(value)
@@ -93,6 +95,7 @@ class Metrics:
         return {name: float(value) for name, value in values.items() if value.ndim == 0}
 
     def _restore(self, mode: str):
+        self._is_changed = True
         state: Sequence = self._states.get(mode, ())
         if not state:
             self._metrics.reset_state()

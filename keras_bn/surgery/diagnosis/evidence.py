@@ -1,6 +1,6 @@
 """`gathered`: what a model computes on data in training mode, in inference mode, and in inference mode with population statistics, and what of it is known."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import NamedTuple
 
 import keras
@@ -20,7 +20,7 @@ from keras_bn.surgery.diagnosis.evaluations import Evaluation
 from keras_bn.surgery.diagnosis.finding import several_layers
 from keras_bn.surgery.diagnosis.non_finite import NonFinite, first_not_finite
 from keras_bn.surgery.foldable import Fold, folds
-from keras_bn.surgery.recalibrate import SEQUENTIAL, population
+from keras_bn.surgery.recalibrate import SEQUENTIAL, layers_to_recalibrate, population
 
 TRAINING, INFERENCE, RECALIBRATED, ALL_RECALIBRATED = "training mode", "inference mode", "recalibrated", "all recalibrated"
 
@@ -45,7 +45,7 @@ class Evidence(NamedTuple):
     not_finite: the first thing that is not; all that follows is empty then.
     layers: dict, name to layer, in the order in which the model holds them.
     shifts: dict, name to `measures.variance_shift.VarianceShift`; record: the same as a record of numbers by tags, with warm-up.
-    normalizations: dict, name to `Normalization`; momentum 1: the layer normalises by its moving statistics in training mode, too.
+    normalizations: dict, name to `Normalization`; momentum 1: its moving statistics do not move.
     values: dict, name to values a channel in each batch, (B,), of one call.
     scatter: dict, name to the standard deviation of the means between batches in training mode, in standard deviations of the inputs.
     by_channel: dict, name to `ByChannel`.
@@ -55,6 +55,7 @@ class Evidence(NamedTuple):
         `Evaluation`; empty without a loss or targets.
     unjudged: why there are no evaluations; else None.
     folds: of `foldable.folds`.
+    fixed: layers that normalise by their moving statistics in training mode, too.
     steps: of the optimizer so far; None where none is known.
     """
 
@@ -75,6 +76,7 @@ class Evidence(NamedTuple):
     unjudged: str | None = None
     folds: tuple[Fold, ...] = ()
     steps: int | None = None
+    fixed: Set[str] = frozenset()
 
     def several(self, names: Iterable[str]) -> dict:
         """For `Finding.measured`."""
@@ -90,12 +92,15 @@ def gathered(model: keras.Model, data, batch_size: int, progress: Callable[[str]
     Raises:
         ValueError: as of `diagnose`.
     """
+    if not building.is_built(model):
+        building.build(model, evaluation.tensors(next(batches.inputs(data, batch_size))))
     examined = _Examined(model)
     sizes = np.asarray(examined.read(data, batch_size, progress("batches")))
     if examined.not_finite is not None:
         return Evidence(model, sizes, isinstance(data, tf.data.Dataset), examined.not_finite)
     evidence = examined.evidence(sizes)._replace(is_dataset=isinstance(data, tf.data.Dataset))
-    moving = [name for name in evidence.layers if evidence.normalizations[name].momentum != 1]
+    recalibrated = layers_to_recalibrate(model)
+    moving = [name for name, layer in evidence.layers.items() if layer in recalibrated]
     for mode, names in ((RECALIBRATED, moving), (ALL_RECALIBRATED, list(evidence.layers))):
         looked_at = moving if mode == RECALIBRATED else [name for name in names if name not in moving]
         if evidence.evaluations and looked_at and _is_off(evidence, looked_at, mode):
@@ -129,8 +134,6 @@ class _Examined:
         with evaluations.Metrics(model) as metrics:
             for index, batch in enumerate(batches.examples(data, batch_size)):
                 batch = Batch(*evaluation.tensors(batch))
-                if not building.is_built(model):
-                    building.build(model, batch.x)
                 if function is None:
                     function, snapshot = evaluation.traced(self._batch), evaluation.snapshot(model)
                     self.unjudged = _why_unjudged(model, batch)
@@ -140,12 +143,13 @@ class _Examined:
                     parts, of_modes, active, is_finite = function(snapshot, batch, tf.constant(index, tf.int64))
                 sizes.append(batches.size_of(batch.x))
                 if not is_finite:
-                    self.not_finite = first_not_finite(model, snapshot, batch, self.unjudged is None)
+                    self.not_finite = first_not_finite(model, snapshot, batch, index, self.unjudged is None)
                     break
                 self._keep(parts, of_modes, active, sizes[-1])
-                for mode, (outputs, loss) in of_modes.items():
-                    if loss is not None:
-                        metrics.update(mode, batch, outputs)
+                with evaluating(model, "fit"):
+                    for mode, (outputs, loss) in of_modes.items():
+                        if loss is not None:
+                            metrics.update(mode, batch, outputs)
                 progress(index + 1, number)
             self._metrics = {mode: metrics.results(mode) for mode in self._losses}
         return sizes
@@ -158,6 +162,8 @@ class _Examined:
                 if mode == TRAINING:
                     self._fixed = {name for name, layer in self._layers.items() if not _is_assigned(model, scope, given, layer.moving_mean)}
             of_modes[mode] = outputs, loss
+            if loss is None and self.unjudged is None:
+                self.unjudged = f"{model.name} is compiled without a loss"
         calls = all_calls[TRAINING]
         self._calls = {name: sum(call.layer is layer for call in calls) for name, layer in self._layers.items()}
         parts = self._measure.moments_of(calls, all_calls[INFERENCE])
@@ -224,6 +230,7 @@ class _Examined:
             unjudged=self.unjudged,
             folds=tuple(folds(model)),
             steps=steps,
+            fixed=frozenset(self._fixed),
         )
 
     def _warm_up(self, shift, layer, normalization):
@@ -259,9 +266,10 @@ def _why_unjudged(model, batch):
 
 
 def _outputs_and_loss(model, batch, training, is_judged):
-    """Within an open `evaluation.stateless`."""
+    """Within an open `evaluation.stateless`; the loss is None where there is none."""
     outputs = model(batch.x, training=training)
-    if not is_judged:
+    has_loss = keras_internals.compiled_loss(model) is not None or type(model).compute_loss is not keras.Model.compute_loss or model.losses
+    if not is_judged or not has_loss:
         return outputs, None
     return outputs, tf.cast(objective.compiled_loss(model, batch, outputs, training), tf.float64)
 
@@ -273,7 +281,10 @@ def _is_assigned(model, scope, snapshot, variable):
 
 def _is_active(call):
     outputs = call.activation[1]
-    return tf.reduce_any(outputs > 0, axis=[axis for axis in range(outputs.shape.rank) if axis != call.axis])
+    active = outputs > 0
+    if call.mask is not None:
+        active &= tf.expand_dims(call.mask, call.axis)
+    return tf.reduce_any(active, axis=[axis for axis in range(outputs.shape.rank) if axis != call.axis])
 
 
 def _recalibrated(evidence, names, mode, data, batch_size, progress):
@@ -290,7 +301,7 @@ def _recalibrated(evidence, names, mode, data, batch_size, progress):
         with evaluation.stateless(model, snapshot):
             return _outputs_and_loss(model, batch, False, True)
 
-    function, show = evaluation.traced(evaluate), progress("batches")
+    function, show, sizes, inference, before = evaluation.traced(evaluate), progress("batches"), [], [], evaluation.snapshot(model)
     with evaluations.Metrics(model) as metrics, evaluation.without_graph_optimiser():
         for index, batch in enumerate(batches.examples(data, batch_size)):
             batch = Batch(*evaluation.tensors(batch))
@@ -298,6 +309,9 @@ def _recalibrated(evidence, names, mode, data, batch_size, progress):
                 evaluation.trace_for_any_size(function, snapshot, batch, tf.constant(0, tf.int64))
             outputs, loss = function(snapshot, batch, tf.constant(index, tf.int64))
             losses.append(float(loss))
+            # Read again, the data may come in other batches.
+            inference.append(float(function(before, batch, tf.constant(index, tf.int64))[1]))
+            sizes.append(batches.size_of(batch.x))
             metrics.update(mode, batch, outputs)
             show(index + 1, len(evidence.sizes))
-        return Evaluation(np.asarray(losses), evidence.sizes, metrics.results(mode))
+        return Evaluation(np.asarray(losses), np.asarray(sizes), metrics.results(mode), np.asarray(inference))

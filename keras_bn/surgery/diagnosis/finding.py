@@ -13,7 +13,7 @@ HINTS = frozenset({"several_in_a_row", "bias_in_front", "not_foldable", "behind_
 class Finding(NamedTuple):
     """
     layer: its own name; the model's where it is of no layer.
-    fault: a word for programs, one of `FAULTS`, that stays the same.
+    fault: a word for programs that stays the same; docs/surgery.md lists them.
     measured: numbers by name, and `layers`, the names of all that have the fault, where it is more than one.
     why: why it matters, in a sentence or two.
     remedy: a line of Python that mends it, or makes what is to be put in its place, where `model` and `data` are what was diagnosed, and keras, keras_bn,

@@ -10,13 +10,14 @@ from keras_bn.inspection import evaluation
 from keras_bn.inspection.evaluation import Batch, Snapshot
 from keras_bn.inspection.intercepted_calls import intercepted
 
-DATA, TARGETS, SAMPLE_WEIGHTS, WEIGHTS, OUTPUTS, LOSS = "data", "targets", "sample weights", "weights", "outputs", "loss"
+DATA, TARGETS, SAMPLE_WEIGHTS, WEIGHTS, INPUTS, OUTPUTS, LOSS = "data", "targets", "sample weights", "weights", "inputs", "outputs", "loss"
 
 
 class NonFinite(NamedTuple):
     """layer: the first whose weights or outputs are not finite; of data or the loss the model.
 
-    what: "data", "targets", "sample weights", "weights", "outputs" (of finite inputs and weights), or "loss" (of finite outputs).
+    what: "data", "targets", "sample weights", "weights", "inputs" (an operation that is no layer makes them so), "outputs" (of finite inputs and
+        weights), or "loss" (of finite outputs).
     weight: its name, where it is one.
     dtype: in which the layer computes.
     training: whether it is so in training mode only.
@@ -29,8 +30,8 @@ class NonFinite(NamedTuple):
     training: bool = False
 
 
-def first_not_finite(model: keras.Model, snapshot: Snapshot, batch: Batch, is_judged: bool) -> NonFinite:
-    """Of a batch on which something is not finite. is_judged: whether a loss is computed."""
+def first_not_finite(model: keras.Model, snapshot: Snapshot, batch: Batch, index: int, is_judged: bool) -> NonFinite:
+    """Of a batch on which something is not finite. index: its own; is_judged: whether a loss is computed."""
     for what, values in zip((DATA, TARGETS, SAMPLE_WEIGHTS), batch):
         if values is not None and not _are_finite(values):
             return NonFinite(model, what)
@@ -43,21 +44,24 @@ def first_not_finite(model: keras.Model, snapshot: Snapshot, batch: Batch, is_ju
                 return NonFinite(layer, WEIGHTS, weight=variable.name)
     innermost = [layer for layer in layers if not keras_internals.layers_within(layer)]
     holders = [layer for layer in layers if keras_internals.layers_within(layer) and not isinstance(layer, keras.Model)]
+    advanced = evaluation.advanced(model, snapshot, tf.constant(index, tf.int64))
     for training in (False, True):
         for watched in (innermost, holders):
-            layer = _first_whose_outputs_are_not(model, snapshot, batch, training, watched)
-            if layer is not None:
-                return NonFinite(layer, OUTPUTS, dtype=layer.compute_dtype, training=training)
+            found = _first_whose_outputs_are_not(model, advanced if training else snapshot, batch, training, watched)
+            if found is not None:
+                layer, takes_finite = found
+                return NonFinite(layer, OUTPUTS if takes_finite else INPUTS, dtype=layer.compute_dtype, training=training)
     return NonFinite(model, LOSS if is_judged else OUTPUTS, dtype=model.compute_dtype)
 
 
 def _first_whose_outputs_are_not(model, snapshot, batch, training, layers):
+    """(layer, whether its inputs are finite), or None."""
     found = []
 
-    def handle(layer, call, _):
+    def handle(layer, call, arguments):
         outputs = call()
         if not found and not _are_finite(outputs):
-            found.append(layer)
+            found.append((layer, _are_finite(next(iter(arguments.values()), None))))
         return outputs
 
     # Eagerly, so that what layers within loops compute is seen, too.
@@ -67,4 +71,5 @@ def _first_whose_outputs_are_not(model, snapshot, batch, training, layers):
 
 
 def _are_finite(values):
-    return all(bool(tf.reduce_all(tf.math.is_finite(value))) for value in tf.nest.flatten(values, expand_composites=True) if value.dtype.is_floating)
+    flat = [value for value in tf.nest.flatten(values, expand_composites=True) if tf.is_tensor(value)]
+    return all(bool(tf.reduce_all(tf.math.is_finite(value))) for value in flat if value.dtype.is_floating)

@@ -56,6 +56,6 @@ def drawn(title: str, shifts: Sequence) -> Figure:
             of_mean.annotate(
                 ", ".join(shifts[row].faults), (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=8, color=_BAD if is_bad[row] else _HINT
             )
-    of_variance.set_ylim(len(shifts) - 0.5, -0.5)
+    of_variance.set_ylim(max(1, len(shifts)) - 0.5, -0.5)
     figure.suptitle(f"{title}\n1 and 0: the moving statistics are right; grey: what may be chance, {CERTAIN:g} standard errors", fontsize=10)
     return figure

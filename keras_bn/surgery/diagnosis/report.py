@@ -38,6 +38,7 @@ class Diagnosis(NamedTuple):
     evidence: on what that was found, a sentence or more.
     evaluations: dict, a mode to its loss and metrics, by name; empty where none could be computed.
     shifts: one `Shift` a layer, in the order in which the model holds them.
+    doubtful: layers of which these data are too few to tell.
     """
 
     model: str
@@ -45,6 +46,7 @@ class Diagnosis(NamedTuple):
     evidence: str
     evaluations: dict[str, dict[str, float]]
     shifts: list[Shift]
+    doubtful: list[str]
 
     @property
     def faults(self) -> list[Finding]:
@@ -81,6 +83,7 @@ class Diagnosis(NamedTuple):
                 "evidence": self.evidence,
                 "evaluations": self.evaluations,
                 "findings": [finding._asdict() for finding in self.findings],
+                "doubtful": self.doubtful,
                 "shifts": [shift._asdict() for shift in self.shifts],
             }
         )
@@ -114,7 +117,8 @@ class Diagnosis(NamedTuple):
 
     def _headline(self):
         hints = len(self.findings) - len(self.faults)
-        parts = [several(len(self.faults), "finding") if self.faults else "nothing is wrong", *([several(hints, "hint")] if hints else [])]
+        nothing = "nothing is certain" if self.doubtful else "nothing is wrong"
+        parts = [several(len(self.faults), "finding") if self.faults else nothing, *([several(hints, "hint")] if hints else [])]
         return f"{self.model}: {', '.join(parts)}"
 
     def _rows(self):

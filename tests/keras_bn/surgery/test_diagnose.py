@@ -12,6 +12,7 @@ from keras import layers
 import keras_bn
 from keras_bn import surgery
 from keras_bn.surgery.diagnosis import evaluations, report
+from keras_bn.surgery.diagnosis.evidence import gathered
 from tests.keras_bn.surgery import healthy_nets
 from tests.keras_bn.surgery.healthy_nets import BATCH_SIZE, compiled, digits, trained
 
@@ -270,7 +271,7 @@ def test_a_last_batch_of_one(as_dataset):
     if as_dataset:
         data = tf.data.Dataset.from_tensor_slices(data).batch(BATCH_SIZE)
     [finding, *_] = diagnosed(model, data).findings
-    assert (finding.layer, finding.fault, finding.measured["last_batch"]) == (normalizations(model)[0].name, "last_batch_of_one", 1)
+    assert (finding.layer, finding.fault, finding.measured["smallest_batch"]) == (normalizations(model)[0].name, "last_batch_of_one", 1)
     data = apply_remedy(finding, model, data)["data"]
     assert "last_batch_of_one" not in faults(diagnosed(model, data))
 
@@ -290,17 +291,21 @@ def not_finite(net, what):
     if what == "loss":
         net.compile("sgd", lambda y, outputs: tf.math.log(-tf.reduce_sum(tf.square(outputs), axis=-1)))
         return net, (x, y), net.name
+    if what == "inputs":
+        inputs = keras.Input((8, 8, 1))
+        x = layers.Dense(10, name="behind")(keras.ops.log(layers.Flatten()(inputs) - 2))
+        return compiled(keras.Model(inputs, layers.Dense(10)(BN()(x)))), digits(), "behind"
     logarithm = layers.TimeDistributed(layers.Activation(keras.ops.log, name="logarithm"))
     return compiled(keras.Sequential([keras.Input((8, 8, 1)), logarithm, layers.Flatten(), BN(), layers.Dense(10)])), (x, y), "logarithm"
 
 
-@pytest.mark.parametrize("what", ["data", "targets", "kernel", "outputs", "loss"])
+@pytest.mark.parametrize("what", ["data", "targets", "kernel", "inputs", "outputs", "loss"])
 def test_the_first_layer_that_is_not_finite(net, what):
     model, data, layer = not_finite(net, what)
     diagnosis = diagnosed(model, data)
     [finding] = diagnosis.findings
     assert (finding.layer, finding.fault, finding.measured["what"]) == (layer, "not_finite", what)
-    assert diagnosis.evidence.endswith("of which the last is not finite; the rest was not looked at.")
+    assert diagnosis.evidence.endswith(", which is not finite; later batches were not read.")
     names = apply_remedy(finding, model, data)
     if what == "data":
         assert np.isfinite(names["data"][0]).all()
@@ -361,6 +366,92 @@ def test_a_variance_below_0(net):
     assert diagnosed(net).findings == []
 
 
+def test_a_variance_of_0_is_seen_without_losses(net):
+    layer = normalizations(net)[1]
+    layer.moving_variance.assign(np.zeros_like(layer.moving_variance))
+    finding = diagnosed(net, digits()[0]).findings[0]
+    assert (finding.layer, finding.fault) == (layer.name, "statistics_lag")
+
+
+def test_few_data_tell_nothing(net):
+    layer = normalizations(net)[1]
+    layer.moving_variance.assign(1.5 * layer.moving_variance)
+    diagnosis = diagnosed(net, digits()[0][:9])
+    assert str(diagnosis).startswith("vgg: nothing is certain\n")
+    assert layer.name in diagnosis.doubtful
+    assert "These data are too few to tell a shift of " in diagnosis.evidence
+
+
+def test_a_layer_of_momentum_1_moves_no_statistics_and_is_recalibrated(net):
+    """In training mode it normalises by the batch all the same."""
+    layer = normalizations(net)[1]
+    layer.momentum = 1.0
+    layer.moving_mean.assign(layer.moving_mean + np.sqrt(layer.moving_variance))
+    [finding] = diagnosed(net).findings
+    assert (finding.layer, finding.fault) == (layer.name, "statistics_lag")
+    assert finding.measured["given_back"] > 0.9
+
+
+def test_masked_positions_are_not_active(rng):
+    inputs = keras.Input((7,), dtype="int32")
+    x = layers.ReLU()(BN(momentum=0.9, name="normal")(layers.Embedding(20, 4, mask_zero=True)(inputs)))
+    model = keras.Model(inputs, layers.Dense(2)(layers.GlobalAveragePooling1D()(x)))
+    table = rng.normal(1, 2, (20, 4))
+    table[0] = 1000  # Of the padding.
+    model.layers[1].embeddings.assign(table)
+    tokens = rng.integers(1, 20, (320, 7)) * (np.arange(7) < 3)
+    surgery.recalibrate(model, tokens, verbose=False)
+    model.get_layer("normal").beta.assign([-20, 0, 0, 0])
+    [finding] = diagnosed(model, tokens).findings
+    assert (finding.fault, finding.measured["channels"]) == ("dead_channels", [0])
+
+
+def test_frozen_layers_need_the_bias_in_front(net):
+    model, data = fitted(small(bias=True), epochs=3)
+    surgery.freeze(model)
+    model.compile("sgd", model.loss)
+    assert diagnosed(model, data).findings == []
+
+
+def test_data_that_are_shuffled_anew_are_compared_batch_by_batch(net):
+    layer = normalizations(net)[1]
+    layer.moving_mean.assign(layer.moving_mean + 0.3 * np.sqrt(layer.moving_variance))
+    x, y = digits()
+    shuffled = tf.data.Dataset.from_tensor_slices((x, y)).shuffle(2000).batch(BATCH_SIZE)
+    errors = []
+    for data in ((x, y), shuffled):
+        evidence = gathered(net, data, BATCH_SIZE, lambda unit: lambda done, number: None)
+        gain = evaluations.difference(evidence.evaluations["inference mode"], evidence.evaluations["recalibrated"])
+        apart = evidence.evaluations["inference mode"].loss - evidence.evaluations["recalibrated"].loss
+        assert gain.value == pytest.approx(apart, rel=1e-4)
+        errors.append(gain.error)
+    assert errors[1] < 1.5 * errors[0]
+
+
+class Raises(keras.metrics.Metric):
+    def __init__(self):
+        super().__init__(name="raises")
+        self.total = self.add_variable((), "zeros", name="total")
+
+    def update_state(self, y, outputs, sample_weight=None):
+        self.total.assign_add(1.0)
+        if self.total > 5:
+            raise RuntimeError("no more")
+
+    def result(self):
+        return keras.ops.convert_to_tensor(self.total)
+
+
+def test_a_metric_that_raises_is_left_as_it_was(net):
+    metric = Raises()
+    net.compile("sgd", net.loss, metrics=[metric], run_eagerly=True)
+    net.evaluate(*(values[:64] for values in digits()), verbose=0)
+    metric.total.assign(4.0)
+    with pytest.raises(ValueError, match=r"^vgg cannot be evaluated on a batch of the data; expected what `fit` takes: no more\.$"):
+        diagnosed(net)
+    assert float(metric.total) == 4
+
+
 class Batches(keras.utils.PyDataset):
     def __len__(self):
         return 6
@@ -393,7 +484,11 @@ def test_why_losses_are_not_compared(net):
     model = TrainsByItself(net.input, net.output, name="own")
     model.compile("sgd")
     assert diagnosed(model).evidence.endswith("No losses were compared, as own has a `train_step` of its own, and no compiled loss.")
+    bare = keras.Model(net.input, net.output, name="bare")
+    bare.compile("sgd")
+    assert diagnosed(bare).evidence.endswith("No losses were compared, as bare is compiled without a loss.")
     x, y = digits()
+    compiled(net)
     assert diagnosed(net, (x[:64], y[:64])).evidence.endswith("Losses of 2 batches are too few to be compared: give 6.")
 
 
@@ -490,7 +585,7 @@ def test_refusals(net):
         (net, [], "`data` holds no batch; expected one at least: "),
         (net, x[:, :4], "vgg cannot be evaluated on a batch of the data; expected what `fit` takes: "),
         (net, (x, y[:5]), "`data` holds arrays of 1797, 5 examples; expected equal numbers"),
-        (net, (x, list(y)), "`data` holds 0 beside inputs; expected arrays of targets and weights: convert them by np.asarray."),
+        (net, (x, list(y)), "`data` holds targets or weights that are no array (0); expected arrays: convert them by np.asarray."),
         (net, (x, np.zeros((len(x), 3, 2))), "vgg cannot be evaluated on a batch of the data; expected what `fit` takes: "),
     ):
         with pytest.raises(ValueError, match=re.escape(message)) as error:

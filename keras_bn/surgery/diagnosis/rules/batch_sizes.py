@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from keras_bn.measures.conclusions.conclusion import CERTAIN, several
 from keras_bn.surgery.diagnosis.evidence import Evidence
 from keras_bn.surgery.diagnosis.finding import Finding
 from keras_bn.surgery.diagnosis.rules.losses import LEAST_BATCHES, without_the_batch
@@ -16,12 +17,12 @@ def last_batch_of_one(evidence: Evidence) -> Finding | None:
     names = [name for name, values in evidence.values.items() if np.any(values == 1) and np.any(values > 1) and _uses_batches(name, evidence)]
     if not names:
         return None
-    layer, last = evidence.layers[names[0]], int(evidence.sizes[-1])
+    layer = evidence.layers[names[0]]
     return Finding(
         layer.name,
         "last_batch_of_one",
-        {"examples": int(np.sum(evidence.sizes)), "last_batch": last, **evidence.several(names)},
-        "Of one value the variance is 0: in training the layer returns beta for it whatever it is, and the moving variance shrinks towards 0 each time.",
+        {"examples": int(np.sum(evidence.sizes)), "smallest_batch": int(np.min(evidence.sizes)), **evidence.several(names)},
+        "One value has variance 0: in training the layer returns beta, whatever the value, and the moving variance shrinks towards 0 each time.",
         f"data = {'data.unbatch()' if evidence.is_dataset else 'tf.data.Dataset.from_tensor_slices(data)'}.batch({max(evidence.sizes)}, drop_remainder=True)",
     )
 
@@ -31,8 +32,10 @@ def few_values(evidence: Evidence) -> Finding | None:
     those of a few images, or sorted by class, do: by the means, which differ by sqrt(1 / n) standard deviations."""
     fewest = math.floor(1 + 2 / UNKNOWN**2)
     counts = {name: float(np.max(values)) for name, values in evidence.values.items() if _uses_batches(name, evidence)}
-    independent = {name: min(count, _independent(evidence.scatter[name])) if len(evidence.sizes) >= LEAST_BATCHES else count for name, count in counts.items()}
-    names = [name for name, count in independent.items() if count < fewest]
+    independent = {name: min(count, _independent(evidence.scatter[name])) for name, count in counts.items()}
+    # The variance between B batches is known to sqrt(2 / (B - 1)), relative.
+    most = 1 + CERTAIN * math.sqrt(2 / (len(evidence.sizes) - 1)) if len(evidence.sizes) >= LEAST_BATCHES else math.inf
+    names = [name for name, count in counts.items() if count < fewest or independent[name] * most < fewest]
     if not names:
         return None
     worst = min(names, key=independent.get)
@@ -44,15 +47,17 @@ def few_values(evidence: Evidence) -> Finding | None:
         **evidence.several(names),
     }
     why = (
-        f"A batch has {counts[worst]:.0f} values a channel here, and its statistics scatter as those of {independent[worst]:.2g} independent ones: an example "
-        "is normalised by others that say little, in training only. Larger or better mixed batches mend it, too, or synchronized=True over replicas."
+        f"A batch has {several(round(counts[worst]), 'value')} a channel here, and its statistics scatter as those of "
+        f"{independent[worst]:.2g} independent ones: an example is normalised by others that say little, in training only. Larger or better "
+        "mixed batches mend it, too, or synchronized=True over replicas."
     )
     return Finding(evidence.layers[worst].name, "few_values", measured, why, without_the_batch(evidence, names))
 
 
 def _independent(scatter):
-    return 1 / scatter**2 if scatter > 0 else math.inf
+    """By how many independent values the means would scatter so, of a variance of divisor N."""
+    return 1 + 1 / scatter**2 if scatter > 0 else math.inf
 
 
 def _uses_batches(name, evidence):
-    return evidence.normalizations[name].momentum != 1
+    return name not in evidence.fixed

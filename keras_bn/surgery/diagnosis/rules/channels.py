@@ -5,9 +5,10 @@ import numpy as np
 
 from keras_bn.measures.conclusions import words
 from keras_bn.measures.conclusions.conclusion import ROUNDING
-from keras_bn.measures.conclusions.shifts import LEFT
 from keras_bn.surgery.diagnosis.evidence import Evidence
 from keras_bn.surgery.diagnosis.finding import Finding, expression
+
+NEAR_ZERO = 0.01  # Of the root mean square of gamma: a channel carries 1 / 10,000 of the variance of an average one.
 
 
 def variance_below_epsilon(evidence: Evidence) -> Finding | None:
@@ -38,7 +39,7 @@ def variance_below_epsilon(evidence: Evidence) -> Finding | None:
 
 
 def gamma_near_zero(evidence: Evidence) -> Finding | None:
-    """Where |gamma| of a channel is less than LEFT of the root mean square of its layer's, or than rounding: it carries 1 / 10,000 of the variance, or less."""
+    """Where |gamma| of a channel is less than NEAR_ZERO of the root mean square of its layer's, or than rounding."""
     worst, share = _worst({name: _has_small_gamma(layer) for name, layer in evidence.layers.items() if layer.scale}, evidence)
     if worst is None:
         return None
@@ -82,4 +83,4 @@ def _has_small_gamma(layer):
     if not layer.scale:
         return np.False_
     gamma = np.abs(keras.ops.convert_to_numpy(layer.gamma).astype("float64"))
-    return gamma < max(LEFT * np.sqrt(np.mean(gamma**2)), ROUNDING)
+    return gamma < max(NEAR_ZERO * np.sqrt(np.mean(gamma**2)), ROUNDING)

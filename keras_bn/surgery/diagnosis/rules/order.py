@@ -18,7 +18,8 @@ ACTIVATIONS = (
 
 def bias_in_front(evidence: Evidence) -> Finding | None:
     """Where a linear layer right in front, read by nothing else, adds a bias: batch normalisation takes the mean away, and the bias with it."""
-    with_bias = [fold for fold in evidence.folds if fold.is_behind and getattr(fold.into, "use_bias", False)]
+    fixed = {evidence.layers[name] for name in evidence.fixed if name in evidence.layers}  # Where the mean does not hold the bias.
+    with_bias = [fold for fold in evidence.folds if fold.is_behind and getattr(fold.into, "use_bias", False) and fold.layer not in fixed]
     if not with_bias:
         return None
     first = with_bias[0]
@@ -84,6 +85,7 @@ def _behind_activation(evidence, fault, candidates, why):
 
 
 def _block(activation):
+    activation = activation if hasattr(keras.activations, activation) else "relu"
     return f"block = keras.Sequential([keras.layers.Dense(8, use_bias=False), keras_bn.BatchNormalization(), keras.layers.Activation({activation!r})])"
 
 

@@ -25,12 +25,12 @@ def never_updated(evidence: Evidence) -> Finding | None:
     if not names:
         return None
     first, steps = _first(names, evidence), evidence.steps
-    trained = f"though the optimizer has made {steps} updates" if steps else "so that nothing was trained, or it was in inference mode only"
+    trained = f"though the optimizer has made {steps} updates" if steps else "as the model was not trained, or this layer ran in inference mode only"
     return Finding(
         evidence.layers[first].name,
         "never_updated",
         {"moving_mean": 0.0, "moving_variance": 1.0, **_off_by(first, evidence), **evidence.several(names), **of_losses(evidence)},
-        f"Its moving statistics are as they were built, {trained}: inference normalises by a mean of 0 and a variance of 1.",
+        f"Its moving statistics still have their initial values, {trained}: inference normalises by a mean of 0 and a variance of 1.",
         _recalibrate(first, evidence),
     )
 
@@ -65,7 +65,7 @@ def lag(evidence: Evidence) -> Finding | None:
 
 
 def warming_up(evidence: Evidence) -> Finding | None:
-    """Where what a layer was built with explains half of what its statistics are off by, at least; or where more than SMALL of them is left of whatever the
+    """Where what a layer was built with explains half of what its statistics are off by, at least; or where more than MUCH of them is left of whatever the
     training began with, such as those of a pretrained net, by momentum ** updates."""
     names = [name for name in lagging(evidence) if not _is_fixed(name, evidence) and _warms(name, evidence)]
     if not names or costs(evidence) is False:
@@ -86,8 +86,8 @@ def dropout(evidence: Evidence) -> Finding | None:
     """Where Dropout explains that inputs vary less in inference (Li 2018, eq. 7, 8), and that costs something: recalibrating lowers the loss, or without losses
     the shift is larger than SMALL and than what batches scatter by."""
     record, layers = evidence.record, evidence.normalizations
-    right = _right(evidence)
-    shifted = {name: size for name, size in shifts.shifted_by_dropout(record, layers).items() if name not in right}
+    exempt = right(evidence)
+    shifted = {name: size for name, size in shifts.shifted_by_dropout(record, layers).items() if name not in exempt}
     is_costly = costs(evidence)
     if not shifted or is_costly is False or (is_costly is None and not any(name in shifts.large(record, "mode", layers) for name in shifted)):
         return None
@@ -103,7 +103,7 @@ def dropout(evidence: Evidence) -> Finding | None:
         **evidence.several(shifted),
         **of_losses(evidence),
     }
-    why = f"{layers[first].dropout} in front of it is why, for which the closed form predicts {predicted:.3g}: {words.DROPOUT}"
+    why = f"The Dropout {layers[first].dropout} in front of it lowers the variance in inference, by the closed form to {predicted:.3g} times: {words.DROPOUT}"
     return Finding(evidence.layers[first].name, "dropout_in_front", measured, why, RECALIBRATE)
 
 
@@ -113,13 +113,13 @@ def acting_in_training(evidence: Evidence) -> Finding | None:
     record, layers = evidence.record, evidence.normalizations
     off = {*shifts.shifted_by_dropout(record, layers), *_as_built(evidence), *lagging(evidence)}
     lags, modes = shifts.lags(record, layers, shifts.certain), shifts.modes(record, layers)
-    right = _right(evidence)
+    exempt = right(evidence)
 
     def is_explained(name):
         in_front = shifts.up_to(name, layers)
         return bool(off & set(in_front)) or 2 * sum(lags.get(each, 0.0) for each in in_front[:-1]) >= modes[name]
 
-    names = [name for name in modes if name not in right and not is_explained(name)]
+    names = [name for name in modes if name not in exempt and not is_explained(name)]
     if not names or costs(evidence) is False:
         return None
     first = _first(names, evidence)
@@ -157,6 +157,7 @@ def _normalizations(model):
     return [layer for layer in normalization_layers.names(model) if layer.built]
 
 
+MUCH = 0.1  # A share of the moving statistics: with so much left of what a training began with, a tenth of what that was off by is.
 _NAMES = {
     "lag": "variance_to_moving_variance",
     "mean_lag": "mean_from_moving_mean",
@@ -168,7 +169,7 @@ _NAMES = {
 def lagging(evidence: Evidence) -> dict[str, float]:
     """Layers whose moving statistics are not those of their inputs in training, to the size of that; without those that were never updated, and those that hold
     what inference needs."""
-    record, layers, others = evidence.record, evidence.normalizations, {*_as_built(evidence), *_right(evidence)}
+    record, layers, others = evidence.record, evidence.normalizations, {*_as_built(evidence), *right(evidence)}
     sizes = shifts.lags(record, layers)
     for name, (lag, _, error) in evidence.by_channel.items():
         if lag > max(CERTAIN * error, SMALL, shifts.scatter(record, name, layers)):
@@ -176,11 +177,11 @@ def lagging(evidence: Evidence) -> dict[str, float]:
     return {name: sizes[name] for name in evidence.layers if name in sizes and name not in others}
 
 
-def _right(evidence):
+def right(evidence: Evidence) -> set[str]:
     """Layers whose moving statistics are what inference needs, in every channel."""
     by_channel = evidence.by_channel
-    right = shifts.right(evidence.record, evidence.normalizations)
-    return {name for name in right if by_channel[name].shift <= max(SMALL, CERTAIN * by_channel[name].error)}
+    names = shifts.right(evidence.record, evidence.normalizations)
+    return {name for name in names if by_channel[name].shift <= max(SMALL, CERTAIN * by_channel[name].error)}
 
 
 def _as_built(evidence):
@@ -188,7 +189,7 @@ def _as_built(evidence):
 
 
 def _is_fixed(name, evidence):
-    return evidence.normalizations[name].momentum == 1
+    return name in evidence.fixed
 
 
 def _recalibrate(name, evidence):
@@ -204,7 +205,7 @@ def _recalibrate(name, evidence):
 def _warms(name, evidence):
     record, layers = evidence.record, evidence.normalizations
     by_beginning = name in shifts.lags(record, layers) and shifts.warms(record, name)  # Not where single channels are off.
-    return by_beginning or (evidence.steps is not None and layers[name].left > SMALL)
+    return by_beginning or (evidence.steps is not None and layers[name].left > MUCH)
 
 
 def _first(names, evidence):
