@@ -77,6 +77,9 @@ TEST_EVENTS, TEST_LOG, TEST_HEATMAP = (f"tests/keras_bn/summaries/test_{name}.py
 FILES, EXPERIMENT, WORKDIR, CHECKPOINT, TRAINING = (f"recipes/{name}.py" for name in ("files", "experiment", "workdir", "checkpoint", "training"))
 TEST_EXPERIMENT, TEST_WORKDIR, TEST_TRAINING, TEST_DATA = (f"tests/recipes/test_{name}.py" for name in ("experiment", "workdir", "training", "data"))
 
+DIAGNOSIS, TEST_DIAGNOSE = "keras_bn/surgery/diagnosis", "tests/keras_bn/surgery/test_diagnose.py"
+COMMAND_LINE, TEST_COMMAND_LINE = "keras_bn/__main__.py", "tests/keras_bn/test_command_line.py"
+
 # name: (file, right, wrong, the tests each of which must fail)
 MUTANTS = {
     "epsilon outside of the root": (
@@ -1599,6 +1602,175 @@ MUTANTS = {
         "        self._epoch = None\n        self._recalibrate()",
         "        self._epoch = None",
         [f"{TEST_IN_FIT}::test_without_validation_epochs_end_with_them"],
+    ),
+    "targets by name are left out": (
+        COMMAND_LINE,
+        "next(iter(outputs.values())) if len(outputs) == 1 else outputs or None)",
+        "None)",
+        [f"{TEST_COMMAND_LINE}::test_diagnose"],
+    ),
+    "what is found is no failure": (COMMAND_LINE, "return FOUND if diagnosis.faults else 0", "return 0", [f"{TEST_COMMAND_LINE}::test_diagnose"]),
+    "batches of all sizes weigh the same": (
+        f"{DIAGNOSIS}/evaluations.py",
+        "deviations = weights * (values",
+        "deviations = np.mean(weights) * (values",
+        [f"{TEST_DIAGNOSE}::test_the_standard_error_is_that_of_a_weighted_mean"],
+    ),
+    "metrics keep what a diagnosis left": (
+        f"{DIAGNOSIS}/evaluations.py",
+        "        if self._is_changed:",
+        "        if False:",
+        [f"{TEST_DIAGNOSE}::test_metrics_and_the_random_state_are_left_alone", f"{TEST_DIAGNOSE}::test_a_metric_that_raises_is_left_as_it_was"],
+    ),
+    "other batches are compared": (
+        f"{DIAGNOSIS}/evaluations.py",
+        "(inference.losses if other.beside is None else other.beside)",
+        "inference.losses",
+        [f"{TEST_DIAGNOSE}::test_data_that_are_shuffled_anew_are_compared_batch_by_batch"],
+    ),
+    "recalibrated losses are those of inference": (
+        f"{DIAGNOSIS}/evidence.py",
+        "snapshot.state[positions[id(variable)]] = tf.cast(value, variable.dtype)",
+        "pass",
+        [f"{TEST_DIAGNOSE}::test_statistics_that_are_off_are_named_where_it_begins"],
+    ),
+    "frozen layers normalise by the batch": (
+        f"{DIAGNOSIS}/evidence.py",
+        "fixed=frozenset(self._fixed)",
+        "fixed=frozenset()",
+        [f"{TEST_DIAGNOSE}::test_a_backbone_whose_statistics_are_of_other_data", f"{TEST_DIAGNOSE}::test_frozen_layers_need_the_bias_in_front"],
+    ),
+    "all batches have one dropout mask": (
+        f"{DIAGNOSIS}/evidence.py",
+        "(TRAINING, evaluation.advanced(model, snapshot, index))",
+        "(TRAINING, snapshot)",
+        [f"{TEST_DIAGNOSE}::test_dropout_in_front"],
+    ),
+    "a zero is active": (
+        f"{DIAGNOSIS}/evidence.py",
+        "    active = outputs > 0\n",
+        "    active = outputs >= 0\n",
+        [f"{TEST_DIAGNOSE}::test_channels_that_carry_nothing"],
+    ),
+    "padding is active": (
+        f"{DIAGNOSIS}/evidence.py",
+        "    if call.mask is not None:\n",
+        "    if False:\n",
+        [f"{TEST_DIAGNOSE}::test_masked_positions_are_not_active"],
+    ),
+    "no updates were made": (
+        f"{DIAGNOSIS}/evidence.py",
+        "updates=(steps or 0) * self._calls[name]",
+        "updates=0",
+        [f"{TEST_DIAGNOSE}::test_statistics_that_warm_up", f"{TEST_DIAGNOSE}::test_accumulated_gradients_are_updates_of_the_statistics"],
+    ),
+    "ghost batches are whole": (
+        f"{DIAGNOSIS}/evidence.py",
+        "count *= min(1, ghosts / size) if ghosts else 1",
+        "pass",
+        [f"{TEST_DIAGNOSE}::test_ghost_batches_hold_few_values"],
+    ),
+    "the last layer is named": (
+        f"{DIAGNOSIS}/rules/statistics.py",
+        "return next((name for name in names if not any(other in names for other in shifts.up_to(name, evidence.normalizations)[:-1])), names[0])",
+        "return names[-1]",
+        [f"{TEST_DIAGNOSE}::test_several_layers_are_one_finding_at_the_first"],
+    ),
+    "channels count together only": (
+        f"{DIAGNOSIS}/rules/statistics.py",
+        "        if lag > max(CERTAIN * error, SMALL, shifts.scatter(record, name, layers)):",
+        "        if False:",
+        [f"{TEST_DIAGNOSE}::test_single_channels_count", f"{TEST_DIAGNOSE}::test_a_variance_of_0_is_seen_without_losses"],
+    ),
+    "statistics as built lag": (
+        f"{DIAGNOSIS}/rules/statistics.py",
+        "{*_as_built(evidence), *right(evidence)}",
+        "{*right(evidence)}",
+        [f"{TEST_DIAGNOSE}::test_statistics_that_were_never_updated"],
+    ),
+    "constant channels vary": (
+        f"{DIAGNOSIS}/rules/channels.py",
+        "(shift.training_variance > (ROUNDING * shift.training_mean) ** 2)",
+        "(shift.training_variance >= 0)",
+        [f"{TEST_DIAGNOSE}::test_constant_channels"],
+    ),
+    "only a gamma of 0 is small": (
+        f"{DIAGNOSIS}/rules/channels.py",
+        "max(NEAR_ZERO * np.sqrt(np.mean(gamma**2)), ROUNDING)",
+        "ROUNDING",
+        [f"{TEST_DIAGNOSE}::test_channels_that_carry_nothing"],
+    ),
+    "any number of values is enough": (
+        f"{DIAGNOSIS}/rules/batch_sizes.py",
+        "fewest = math.floor(1 + 2 / UNKNOWN**2)",
+        "fewest = 1",
+        [f"{TEST_DIAGNOSE}::test_batches_of_few_values"],
+    ),
+    "worse inference is found beside its cause": (
+        f"{DIAGNOSIS}/rules/__init__.py",
+        "if worse is not None and not shifted:",
+        "if worse is not None:",
+        [f"{TEST_DIAGNOSE}::test_statistics_that_are_off_are_named_where_it_begins"],
+    ),
+    "a bias behind is in front": (
+        f"{DIAGNOSIS}/rules/order.py",
+        "if fold.is_behind and getattr",
+        "if getattr",
+        [f"{TEST_DIAGNOSE}::test_hints_of_what_is_behind_an_activation"],
+    ),
+    "wrappers are named before what they wrap": (
+        f"{DIAGNOSIS}/non_finite.py",
+        "for watched in (innermost, holders):",
+        "for watched in (holders, innermost):",
+        [f"{TEST_DIAGNOSE}::test_the_first_layer_that_is_not_finite"],
+    ),
+    "data are taken for finite": (
+        f"{DIAGNOSIS}/non_finite.py",
+        "if values is not None and not _are_finite(values):",
+        "if False:",
+        [f"{TEST_DIAGNOSE}::test_the_first_layer_that_is_not_finite"],
+    ),
+    "what is bad is not marked": (
+        f"{DIAGNOSIS}/picture.py",
+        'label.set(color=_BAD, fontweight="bold")',
+        "label.set(color=_BAD)",
+        [f"{TEST_DIAGNOSE}::test_reports"],
+    ),
+    "no statistics are right": (
+        RULES_OF_SHIFTS,
+        "return {layer for layer in layers if all(is_right(layer, *each) for each in quantities)}",
+        "return set()",
+        [f"{TEST_DIAGNOSE}::test_inputs_that_are_others_in_training"],
+    ),
+    "statistics are right by their variance": (
+        RULES_OF_SHIFTS,
+        'quantities = ("ratio", "ratio"), ("mean_shift", "mean_mode")',
+        'quantities = (("ratio", "ratio"),)',
+        [f"{TEST_DIAGNOSE}::test_means_that_are_off"],
+    ),
+    "few data tell everything": (
+        RULES_OF_SHIFTS,
+        ' or CERTAIN * error(record, "mode", name, layers) > 2 * least',
+        "",
+        [f"{TEST_OF_VARIANCES}::test_too_few_data_tell_nothing", f"{TEST_DIAGNOSE}::test_few_data_tell_nothing"],
+    ),
+    "a batch of a PyDataset is indexed": (
+        BATCHES,
+        "parts = (inputs[index] for index in",
+        "parts = (inputs[0] for index in",
+        [f"{TEST_DIAGNOSE}::test_data_of_every_kind_are_read_alike"],
+    ),
+    "loops are taken apart": (
+        LAYERWISE,
+        "        keras_internals.keep_loops_whole(self._function.graph)\n",
+        "",
+        [f"{TEST_RECALIBRATE}::test_behind_several_loops"],
+    ),
+    "frozen layers are converted to others": (
+        CONVERT,
+        ", FrozenKerasBatchNormalization: FrozenBatchNormalization}",
+        ", FrozenKerasBatchNormalization: BatchNormalization}",
+        [f"{TEST_CONVERT}::test_frozen_layers_stay_frozen"],
     ),
 }
 
