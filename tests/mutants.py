@@ -1283,9 +1283,9 @@ MUTANTS = {
         [f"{TEST_OF_VARIANCES}::test_small_lags_in_front_add_up"],
     ),
     "few data are enough": (
-        OF_VARIANCES,
-        "if sizes[name] > least or ",
-        "if ",
+        RULES_OF_SHIFTS,
+        "if size > least or CERTAIN",
+        "if CERTAIN",
         [f"{TEST_OF_VARIANCES}::test_moving_statistics_that_scatter_are_said_to"],
     ),
     "statistics that never move lag": (
@@ -1389,12 +1389,6 @@ MUTANTS = {
         "if layer in shifts.up_to(mode, layers)[:-1]}",
         "if layer in shifts.up_to(mode, layers)}",
         [f"{TEST_OF_VARIANCES}::test_small_lags_in_front_add_up"],
-    ),
-    "a single batch is enough": (
-        OF_VARIANCES,
-        ' or CERTAIN * shifts.error(record, "mode", name, layers) > 2 * least',
-        "",
-        [f"{TEST_OF_VARIANCES}::test_too_few_data_tell_nothing"],
     ),
     "more data for what moving statistics scatter by": (
         OF_VARIANCES,
@@ -1748,7 +1742,7 @@ MUTANTS = {
         'quantities = (("ratio", "ratio"),)',
         [f"{TEST_DIAGNOSE}::test_means_that_are_off"],
     ),
-    "few data tell everything": (
+    "a single batch is enough": (
         RULES_OF_SHIFTS,
         ' or CERTAIN * error(record, "mode", name, layers) > 2 * least',
         "",
