@@ -417,6 +417,7 @@ def test_data_that_are_shuffled_anew_are_compared_batch_by_batch(net):
     layer = normalizations(net)[1]
     layer.moving_mean.assign(layer.moving_mean + 0.3 * np.sqrt(layer.moving_variance))
     x, y = digits()
+    y = np.random.default_rng(0).permutation(y)  # Losses that scatter much, all the same in both modes.
     shuffled = tf.data.Dataset.from_tensor_slices((x, y)).shuffle(2000).batch(BATCH_SIZE)
     errors = []
     for data in ((x, y), shuffled):
@@ -425,7 +426,7 @@ def test_data_that_are_shuffled_anew_are_compared_batch_by_batch(net):
         apart = evidence.evaluations["inference mode"].loss - evidence.evaluations["recalibrated"].loss
         assert gain.value == pytest.approx(apart, rel=1e-4)
         errors.append(gain.error)
-    assert errors[1] < 1.5 * errors[0]
+    assert errors[1] < 1.4 * errors[0]
 
 
 class Raises(keras.metrics.Metric):
