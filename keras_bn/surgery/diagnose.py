@@ -103,8 +103,9 @@ def _doubtful(evidence):
     if costs(evidence) is not None:
         return []
     record, layers = evidence.record, evidence.normalizations
-    well_known = {name for name in right(evidence) if CERTAIN * shifts.error(record, "mode", name, layers) <= 2 * shifts.SMALL}
-    return [evidence.layers[name].name for name in shifts.doubtful(record, layers) if name not in well_known]
+    known = {name for name in right(evidence) if CERTAIN * shifts.error(record, "mode", name, layers) <= 2 * shifts.SMALL}
+    known |= lagging(evidence).keys()
+    return [evidence.layers[name].name for name in shifts.doubtful(record, layers) if name not in known]
 
 
 def _shifts(evidence, results):

@@ -214,6 +214,7 @@ def test_a_backbone_whose_statistics_are_of_other_data(nets, frozen):
     if frozen == "freeze":  # The convolutions have learned with them.
         assert "statistics_of_other_data" not in faults(diagnosis)
         assert "are others than these data have, by " in diagnosis.evidence
+        assert diagnosis.doubtful == []
         return
     finding = diagnosis.findings[0]
     assert (finding.layer, finding.fault) == (normalizations(backbone)[0].name, "statistics_of_other_data" if frozen else "warming_up")
