@@ -13,7 +13,7 @@ from keras_bn.inspection.errors import evaluating
 from keras_bn.inspection.evaluation import Batch
 from keras_bn.measures.conclusions import shifts
 from keras_bn.measures.conclusions.conclusion import CERTAIN
-from keras_bn.measures.conclusions.shifts import Normalization
+from keras_bn.measures.conclusions.shifts import SMALL, Normalization
 from keras_bn.measures.variance_shift import NAME, QUANTITIES, Measure, VarianceShift, errors, full, scatter_of_means, warm_up
 from keras_bn.surgery.diagnosis import evaluations
 from keras_bn.surgery.diagnosis.evaluations import Evaluation
@@ -111,7 +111,7 @@ def gathered(model: keras.Model, data, batch_size: int, progress: Callable[[str]
 def _is_off(evidence, names, mode):
     """Whether anything may be gained by recalibrating these layers."""
     record, layers = evidence.record, evidence.normalizations
-    found = {*shifts.lags(record, layers), *(name for name, each in evidence.by_channel.items() if each.lag > CERTAIN * each.error)}
+    found = {*shifts.lags(record, layers), *(name for name, each in evidence.by_channel.items() if each.lag > max(SMALL, CERTAIN * each.error))}
     if mode == RECALIBRATED:
         found |= {*shifts.modes(record, layers), *shifts.shifted_by_dropout(record, layers)}
     worse = evaluations.difference(evidence.evaluations[INFERENCE], evidence.evaluations[TRAINING])

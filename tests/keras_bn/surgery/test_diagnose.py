@@ -105,6 +105,17 @@ def test_statistics_that_are_off_are_named_where_it_begins(net):
     assert diagnosed(net).findings == []
 
 
+def test_the_worst_comes_first(net):
+    """A layer as built, off by more than one standard deviation, behind one that is off by 0.3."""
+    first, _, last = normalizations(net)
+    first.moving_mean.assign(first.moving_mean + 0.3 * np.sqrt(first.moving_variance))
+    last.moving_mean.assign(np.zeros_like(last.moving_mean))
+    last.moving_variance.assign(np.ones_like(last.moving_variance))
+    findings = diagnosed(net).findings
+    assert [(finding.layer, finding.fault) for finding in findings] == [(last.name, "never_updated"), (first.name, "statistics_lag")]
+    assert findings[0].measured["shift"] > findings[1].measured["shift"] > 0.2
+
+
 def test_means_that_are_off(net):
     layer = normalizations(net)[2]
     layer.moving_mean.assign(layer.moving_mean + 0.5 * np.sqrt(layer.moving_variance))
@@ -143,6 +154,8 @@ def test_what_is_worse_for_other_reasons_than_statistics(net):
     [finding] = diagnosed(model).findings
     assert (finding.layer, finding.fault) == ("otherwise", "inference_worse")
     assert finding.measured["given_back"] < 0.1
+    assert finding.why.startswith("Statistics are not why: ")
+    assert finding.remedy == "keras_bn.surgery.convert(model, renorm=True)"
     apply_remedy(finding, net, digits())
 
 
@@ -542,6 +555,31 @@ def test_the_standard_error_is_that_of_a_weighted_mean(rng):
     sizes = np.array([32.0] * 20 + [5.0])
     draws = [evaluations.Evaluation(rng.normal(2, 1 / np.sqrt(sizes)), sizes, {}) for _ in range(2000)]
     assert np.std([draw.loss for draw in draws]) == pytest.approx(np.sqrt(np.mean([draw.error**2 for draw in draws])), rel=0.06)
+
+
+def test_values_of_each_call_count_by_themselves(nets):
+    model, data = nets[healthy_nets.siamese], healthy_nets.data_of(healthy_nets.siamese)
+    values = gathered(model, keras.tree.map_structure(lambda array: array[:64], data), 32, lambda unit: lambda done, number: None).values
+    assert {name: each.tolist() for name, each in values.items()} == {"01_batch_normalization": [32 * 36] * 2, "02_batch_normalization": [32] * 2}
+
+
+class LossOfItsOwn(keras.Model):
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        return 0.0 * keras.ops.sum(y_pred) + (1.0 if training else 2.0)
+
+
+def test_the_loss_of_each_mode_is_told_the_mode(net):
+    model = LossOfItsOwn(net.input, net.output)
+    model.compile("sgd")
+    assert {mode: each["loss"] for mode, each in diagnosed(model).evaluations.items()} == {"training mode": 1, "inference mode": 2, "recalibrated": 2}
+
+
+def test_hints_are_no_faults_in_the_picture_and_numbers_without_end_none_in_json():
+    shifts = [report.Shift("one", 1.0, 0.1, 0.0, np.inf, ("bias_in_front",)), report.Shift("other", np.inf, 0.1, 0.0, 0.1, ("few_values", "bias_in_front"))]
+    diagnosis = report.Diagnosis("net", [], "", {}, shifts, [])
+    assert [label.get_fontweight() for label in diagnosis.plot().axes[0].get_yticklabels()] == ["normal", "bold"]
+    plain = json.loads(json.dumps(diagnosis.to_dict(), allow_nan=False))["shifts"]
+    assert (plain[0]["mean_error"], plain[1]["variance"], plain[1]["faults"]) == (None, None, ["few_values", "bias_in_front"])
 
 
 def test_reports(net, tmp_path):

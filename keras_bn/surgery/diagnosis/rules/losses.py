@@ -19,9 +19,9 @@ def inference_is_worse(evidence: Evidence) -> Finding | None:
     than_training, than_recalibrated = (_worse(evidence, mode) for mode in (TRAINING, RECALIBRATED))
     if than_training is None and than_recalibrated is None:
         return None
-    worse = than_recalibrated or than_training
+    worse = than_training or than_recalibrated
     measured = {"worse_by": worse.value, "standard_error": worse.error, **of_losses(evidence)}
-    if than_recalibrated is not None:
+    if than_recalibrated is not None and 2 * than_recalibrated.value >= worse.value:  # Statistics explain half of it at least.
         sizes = shifts.lags(evidence.record, evidence.normalizations, shifts.certain)
         layer = next((evidence.layers[name].name for name in evidence.layers if name in sizes), evidence.model.name)
         why = "What the moving statistics are off by, little as it is in each layer, adds up to this."
