@@ -1754,6 +1754,31 @@ MUTANTS = {
         "parts = (inputs[0] for index in",
         [f"{TEST_DIAGNOSE}::test_data_of_every_kind_are_read_alike"],
     ),
+    "the least comes first": (f"{DIAGNOSIS}/rules/__init__.py", "reverse=True", "reverse=False", [f"{TEST_DIAGNOSE}::test_the_worst_comes_first"]),
+    "calls count together": (
+        f"{DIAGNOSIS}/evidence.py",
+        " / max(1, self._calls[name])",
+        "",
+        [f"{TEST_DIAGNOSE}::test_values_of_each_call_count_by_themselves"],
+    ),
+    "every mode is training": (
+        OBJECTIVE,
+        '{"training": training}',
+        '{"training": True}',
+        [f"{TEST_DIAGNOSE}::test_the_loss_of_each_mode_is_told_the_mode"],
+    ),
+    "hints are bad": (
+        f"{DIAGNOSIS}/picture.py",
+        "not HINTS.issuperset(shift.faults)",
+        "bool(shift.faults)",
+        [f"{TEST_DIAGNOSE}::test_hints_are_no_faults_in_the_picture_and_numbers_without_end_none_in_json"],
+    ),
+    "any gain is the reason": (
+        f"{DIAGNOSIS}/rules/losses.py",
+        "2 * than_recalibrated.value >= worse.value",
+        "True",
+        [f"{TEST_DIAGNOSE}::test_what_is_worse_for_other_reasons_than_statistics"],
+    ),
     "loops are taken apart": (
         LAYERWISE,
         "        keras_internals.keep_loops_whole(self._function.graph)\n",
