@@ -9,7 +9,8 @@ from keras_bn.inspection import batches, building
 from keras_bn.measures.conclusions import shifts
 from keras_bn.measures.conclusions.conclusion import CERTAIN, several
 from keras_bn.surgery.diagnosis.evaluations import difference
-from keras_bn.surgery.diagnosis.evidence import INFERENCE, TRAINING, Evidence, gathered
+from keras_bn.surgery.diagnosis.evidence import INFERENCE, TRAINING, Evidence
+from keras_bn.surgery.diagnosis.examination import gathered
 from keras_bn.surgery.diagnosis.finding import Finding
 from keras_bn.surgery.diagnosis.report import Diagnosis, Shift
 from keras_bn.surgery.diagnosis.rules import findings

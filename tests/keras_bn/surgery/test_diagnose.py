@@ -12,7 +12,7 @@ from keras import layers
 import keras_bn
 from keras_bn import surgery
 from keras_bn.surgery.diagnosis import evaluations, report
-from keras_bn.surgery.diagnosis.evidence import gathered
+from keras_bn.surgery.diagnosis.examination import gathered
 from tests.keras_bn.surgery import healthy_nets
 from tests.keras_bn.surgery.healthy_nets import BATCH_SIZE, compiled, digits, trained
 
@@ -543,8 +543,8 @@ def test_without_losses_what_is_known_is_said(net):
 def test_metrics_and_the_random_state_are_left_alone(nets):
     model, data = nets[healthy_nets.mobilenet], digits()
     model.evaluate(data[0][:64], data[1][:64], verbose=0)
-    before = [np.array(variable) for metric in model.metrics for variable in metric.variables]
-    state = [np.array(variable) for variable in model.non_trainable_variables]
+    before = [keras.ops.convert_to_numpy(variable) for metric in model.metrics for variable in metric.variables]
+    state = [keras.ops.convert_to_numpy(variable) for variable in model.non_trainable_variables]
     diagnosed(model, data)
     assert all(np.array_equal(one, other) for one, other in zip(before, [variable for metric in model.metrics for variable in metric.variables], strict=True))
     assert all(np.array_equal(one, other) for one, other in zip(state, model.non_trainable_variables, strict=True))
