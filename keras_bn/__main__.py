@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import pathlib
 import sys
 import warnings
@@ -15,6 +14,7 @@ from absl import flags
 from keras_bn import surgery
 from keras_bn.inspection.errors import in_a_line
 from keras_bn.surgery.diagnosis import report
+from keras_bn.surgery.whole_files import whole
 
 USAGE = """{program} diagnose MODEL --data=XY.npz                   what is wrong, and what mends it; exit status 2 if something is
 {program} foldable MODEL                                    which batch normalisation layers fold, and why the others do not
@@ -117,7 +117,8 @@ def _conduct(tool, path, settings):
     except ValueError as error:
         raise Refusal(str(error)) from error
     if output is not None:
-        _write(model, output)
+        with _writing(output), whole(output) as temporary:
+            model.save(temporary)
     _show([row._asdict() for row in rows] or [{"written": str(output)}], settings.format)
     return 0
 
@@ -126,10 +127,8 @@ def _diagnosed(model, data, output, settings):
     diagnosis = surgery.diagnose(model, data, batch_size=settings.batch_size, verbose=settings.format == TEXT)
     print({TEXT: diagnosis.__str__, MARKDOWN: diagnosis.markdown, JSON: lambda: json.dumps(diagnosis.to_dict(), indent=2)}[settings.format]())
     if output is not None:
-        try:
+        with _writing(output):
             diagnosis.write(output)
-        except OSError as error:
-            raise Refusal(f"--output={output} cannot be written ({error}); expected a folder with room for it.") from error
     return FOUND if diagnosis.faults else 0
 
 
@@ -192,16 +191,12 @@ def _data(path, model):
     raise Refusal(f"--data={path} holds {', '.join(sorted(arrays)) or 'nothing'}; expected {expected}.")
 
 
-def _write(model, output):
-    """Under a temporary name, then renamed: the file is there whole or not at all."""
-    temporary = output.with_name(f".{output.stem}-{os.getpid()}.keras")
+@contextlib.contextmanager
+def _writing(output):
     try:
-        model.save(temporary)
-        os.replace(temporary, output)
+        yield
     except OSError as error:
         raise Refusal(f"--output={output} cannot be written ({error}); expected a folder with room for it.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _show(rows, form):
@@ -209,17 +204,8 @@ def _show(rows, form):
         print(json.dumps(rows, indent=2))
         return
     columns = list(rows[0])
-    cells = [columns, *([_shown(row[column]) for column in columns] for row in rows)]
-    widths = [max(len(row[index]) for row in cells) for index in range(len(columns))]
-    separator, edge = ("  ", "") if form == TEXT else (" | ", "| ")
-    lines = [edge + separator.join(cell.ljust(width) for cell, width in zip(row, widths)) + edge[::-1] for row in cells]
-    if form == MARKDOWN:
-        lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    print(*(line.rstrip() for line in lines), sep="\n")
-
-
-def _shown(value):
-    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+    cells = [columns, *([report.shown(row[column]) for column in columns] for row in rows)]
+    print(*report.table(cells, form == MARKDOWN), sep="\n")
 
 
 @contextlib.contextmanager

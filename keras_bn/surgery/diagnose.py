@@ -7,14 +7,14 @@ import numpy as np
 
 from keras_bn.inspection import batches, building
 from keras_bn.measures.conclusions import shifts
-from keras_bn.measures.conclusions.conclusion import CERTAIN, several
+from keras_bn.measures.conclusions.conclusion import CERTAIN, LEAST_LOSSES, several
 from keras_bn.surgery.diagnosis.evaluations import difference
 from keras_bn.surgery.diagnosis.evidence import INFERENCE, TRAINING, Evidence
 from keras_bn.surgery.diagnosis.examination import gathered
 from keras_bn.surgery.diagnosis.finding import Finding
 from keras_bn.surgery.diagnosis.report import Diagnosis, Shift
 from keras_bn.surgery.diagnosis.rules import findings
-from keras_bn.surgery.diagnosis.rules.losses import LEAST_BATCHES, costs
+from keras_bn.surgery.diagnosis.rules.losses import costs
 from keras_bn.surgery.diagnosis.rules.statistics import lagging, right
 from keras_bn.surgery.progress import bar
 
@@ -64,10 +64,11 @@ def diagnose(model: keras.Model, data, batch_size: int = 32, verbose: bool = Tru
     evidence = gathered(model, data, batch_size, lambda unit: bar(unit, verbose))
     results = findings(evidence)
     evaluations = {mode: {"loss": each.loss, **each.metrics} for mode, each in evidence.evaluations.items()}
-    return Diagnosis(model.name, results, _on_what(evidence, results), evaluations, _shifts(evidence, results), _doubtful(evidence))
+    doubtful = _doubtful(evidence)
+    return Diagnosis(model.name, results, _on_what(evidence, results, doubtful), evaluations, _shifts(evidence, results), doubtful)
 
 
-def _on_what(evidence: Evidence, results: list[Finding]) -> str:
+def _on_what(evidence: Evidence, results: list[Finding], doubtful: list[str]) -> str:
     """The sentences of `Diagnosis.evidence`."""
     number, size = len(evidence.sizes), int(np.sum(evidence.sizes))
     seen = f"{several(size, 'example')} in {number} batch{'' if number == 1 else 'es'} of {int(np.max(evidence.sizes))}"
@@ -85,11 +86,11 @@ def _on_what(evidence: Evidence, results: list[Finding]) -> str:
             f"The moving statistics of {several(len(harmless), 'layer')} are others than these data have, by {max(harmless.values()):.2g} standard deviations "
             "at most, and those of the data would not lower the loss: the net has learned with them, or these data are not those of the training."
         )
-    if doubtful := _doubtful(evidence):
+    if doubtful:
         sentences.append(f"These data are too few to tell a shift of {several(len(doubtful), 'layer')} from chance: give more batches.")
     if evidence.evaluations:
-        if number < LEAST_BATCHES:
-            sentences.append(f"Losses of {several(number, 'batch') if number == 1 else f'{number} batches'} are too few to be compared: give {LEAST_BATCHES}.")
+        if number < LEAST_LOSSES:
+            sentences.append(f"Losses of {several(number, 'batch') if number == 1 else f'{number} batches'} are too few to be compared: give {LEAST_LOSSES}.")
             return " ".join(sentences)
         worse = difference(evidence.evaluations[INFERENCE], evidence.evaluations[TRAINING])
         sentences.append(

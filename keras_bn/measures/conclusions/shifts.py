@@ -105,18 +105,19 @@ def right(record: dict, layers: Mapping[str, Normalization]) -> set[str]:
     """Layers whose moving statistics are those of the inputs in inference, whatever the inputs are in training, as recalibration makes them: the difference is
     small, or no more than the error."""
     quantities = ("ratio", "ratio"), ("mean_shift", "mean_mode")  # And whose error it has.
+    of_layers = {quantity: sizes(record, quantity) for quantity, _ in quantities}
 
     def is_right(layer, quantity, other):
-        return sizes(record, quantity).get(layer, math.inf) <= max(SMALL, CERTAIN * error(record, other, layer, layers))
+        return of_layers[quantity].get(layer, math.inf) <= max(SMALL, CERTAIN * error(record, other, layer, layers))
 
     return {layer for layer in layers if all(is_right(layer, *each) for each in quantities)}
 
 
 def doubtful(record: dict, layers: Mapping[str, Normalization]) -> dict[str, float]:
     """Layers of which the data cannot tell whether there is a shift that counts, to the size of what they show."""
-    result = {}
+    result, of_layers = {}, [sizes(record, quantity) for quantity in SHIFTED]
     for name in layers:
-        least, size = max(SMALL, scatter(record, name, layers)), max(sizes(record, quantity).get(name, 0.0) for quantity in SHIFTED)
+        least, size = max(SMALL, scatter(record, name, layers)), max(each.get(name, 0.0) for each in of_layers)
         if size > least or CERTAIN * error(record, "mode", name, layers) > 2 * least:
             result[name] = size
     return result

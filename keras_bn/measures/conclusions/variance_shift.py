@@ -120,7 +120,7 @@ def _of_unknown_cause(finding, mode, layers, lags):
 
 def _as_far_as(record, layers):
     """How well a layer's moments agree."""
-    certain = {layer for quantity in (*words.MEASURED, "ratio") for layer in shifts.certain(record, quantity, layers)}
+    certain = {layer for quantity in (*shifts.SHIFTED, "ratio") for layer in shifts.certain(record, quantity, layers)}
     if not certain:
         return "as far as these data can tell"
     scatter = max(shifts.scatter(record, layer, layers) for layer in certain)

@@ -34,10 +34,10 @@ def gathered(model: keras.Model, data, batch_size: int, progress: Callable[[str]
     if not building.is_built(model):
         building.build(model, evaluation.tensors(next(batches.inputs(data, batch_size))))
     examined = _Examined(model)
-    sizes = np.asarray(examined.read(data, batch_size, progress("batches")))
+    sizes, is_dataset = np.asarray(examined.read(data, batch_size, progress("batches"))), isinstance(data, tf.data.Dataset)
     if examined.not_finite is not None:
-        return Evidence(model, sizes, isinstance(data, tf.data.Dataset), examined.not_finite)
-    evidence = examined.evidence(sizes)._replace(is_dataset=isinstance(data, tf.data.Dataset))
+        return Evidence(model, sizes, is_dataset, examined.not_finite)
+    evidence = examined.evidence(sizes, is_dataset)
     recalibrated = layers_to_recalibrate(model)
     moving = [name for name, layer in evidence.layers.items() if layer in recalibrated]
     for mode, names in ((RECALIBRATED, moving), (ALL_RECALIBRATED, list(evidence.layers))):
@@ -129,15 +129,14 @@ class _Examined:
         for name, channels in active.items():
             self._active[name] = channels.numpy() | self._active.get(name, False)
 
-    def evidence(self, sizes):
+    def evidence(self, sizes, is_dataset):
         model, measure, steps = self._model, self._measure, _steps(self._model)
         measured = {shift.layer: shift for shift in measure.shifts(self._parts, int(sizes[-1]))}
         normalizations, record, scatter, by_channel = {}, {}, {}, {}
         for name, shift in measured.items():
             layer = self._layers[name]
-            is_fixed = name in self._fixed
             normalizations[name] = Normalization(
-                momentum=1.0 if is_fixed else layer.momentum,
+                momentum=1.0 if name in self._fixed else layer.momentum,
                 updates=(steps or 0) * self._calls[name],
                 errors=errors(measure.batches, layer.momentum),
                 dropout=measure.dropouts.get(name),
@@ -154,7 +153,7 @@ class _Examined:
         return Evidence(
             model=model,
             sizes=sizes,
-            is_dataset=False,
+            is_dataset=is_dataset,
             not_finite=None,
             layers={name: self._layers[name] for name in measured},
             shifts=measured,

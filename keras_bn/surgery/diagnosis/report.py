@@ -1,7 +1,6 @@
 """`Diagnosis`: what was found, as a page, as Markdown, as JSON and as a picture."""
 
 import json
-import os
 import pathlib
 import textwrap
 from typing import NamedTuple
@@ -10,6 +9,7 @@ import numpy as np
 
 from keras_bn.measures.conclusions.conclusion import several
 from keras_bn.surgery.diagnosis.finding import HINTS, Finding
+from keras_bn.surgery.whole_files import whole
 
 _WIDTH = 100  # Characters of a line on the page.
 SUFFIXES = ".txt", ".md", ".json", ".png", ".pdf", ".svg"
@@ -56,7 +56,7 @@ class Diagnosis(NamedTuple):
     def __str__(self) -> str:
         lines = [self._headline(), *textwrap.wrap(self.evidence, _WIDTH)]
         if self.evaluations:
-            lines += ["", *_table(self._rows(), "  ", "")]
+            lines += ["", *table(self._rows())]
         for number, finding in enumerate(self.findings, 1):
             lines += ["", f"{number}. {finding.layer}: {finding.fault}"]
             for name, text in _parts(finding):
@@ -68,7 +68,7 @@ class Diagnosis(NamedTuple):
         """The same as Markdown."""
         lines = [f"# {self._headline()}", "", self.evidence]
         if self.evaluations:
-            lines += ["", *_table(self._rows(), " | ", "| ", "|")]
+            lines += ["", *table(self._rows(), is_markdown=True)]
         for number, finding in enumerate(self.findings, 1):
             parts = dict(_parts(finding))
             lines += ["", f"## {number}. {finding.layer}: {finding.fault}", "", f"Measured: {parts['measured']}.", "", parts["why"], ""]
@@ -104,16 +104,12 @@ class Diagnosis(NamedTuple):
         path = pathlib.Path(path)
         if path.suffix not in SUFFIXES:
             raise ValueError(f"{path} says by its end what is to be written; expected one of {', '.join(SUFFIXES)}: choose one.")
-        temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
-        try:
+        with whole(path) as temporary:
             if path.suffix in (".png", ".pdf", ".svg"):
                 self.plot().savefig(temporary)
             else:
                 texts = {".txt": lambda: f"{self}\n", ".md": self.markdown, ".json": lambda: json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n"}
                 temporary.write_text(texts[path.suffix]())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def _headline(self):
         hints = len(self.findings) - len(self.faults)
@@ -144,10 +140,14 @@ def _parts(finding):
     return [("measured", measured), ("why", finding.why), ("remedy", finding.remedy)]
 
 
-def _table(rows, separator, edge, line=""):
+def table(rows: list[list[str]], is_markdown: bool = False) -> list[str]:
+    """The lines of a table; rows: of cells, the first the heads."""
+    separator, edge = (" | ", "| ") if is_markdown else ("  ", "")
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [(edge + separator.join(cell.ljust(width) for cell, width in zip(row, widths)) + edge[::-1]).rstrip() for row in rows]
-    return [lines[0], *([line + line.join("-" * (width + 2) for width in widths) + line] if line else []), *lines[1:]]
+    if is_markdown:
+        lines.insert(1, f"|{'|'.join('-' * (width + 2) for width in widths)}|")
+    return lines
 
 
 def _plain(value):

@@ -4,17 +4,17 @@ import math
 
 import numpy as np
 
-from keras_bn.measures.conclusions.conclusion import CERTAIN, several
+from keras_bn.measures.conclusions.conclusion import CERTAIN, LEAST_LOSSES, several
 from keras_bn.surgery.diagnosis.evidence import Evidence
 from keras_bn.surgery.diagnosis.finding import Finding
-from keras_bn.surgery.diagnosis.rules.losses import LEAST_BATCHES, without_the_batch
+from keras_bn.surgery.diagnosis.rules.losses import without_the_batch
 
 UNKNOWN = 0.5  # Relative standard error: the variance of fewer values is not known to a factor of two, from one error below to one above.
 
 
 def last_batch_of_one(evidence: Evidence) -> Finding | None:
     """Where a batch, but not all, gives a layer one value a channel: whose variance is 0."""
-    names = [name for name, values in evidence.values.items() if np.any(values == 1) and np.any(values > 1) and _uses_batches(name, evidence)]
+    names = [name for name, values in evidence.values.items() if np.any(values == 1) and np.any(values > 1) and name not in evidence.fixed]
     if not names:
         return None
     layer = evidence.layers[names[0]]
@@ -31,10 +31,10 @@ def few_values(evidence: Evidence) -> Finding | None:
     """Where the variance of a batch is not known to UNKNOWN: sqrt(2 / (n - 1)) for n independent values. Batches may differ as if they had fewer than that, as
     those of a few images, or sorted by class, do: by the means, which differ by sqrt(1 / n) standard deviations."""
     fewest = math.floor(1 + 2 / UNKNOWN**2)
-    counts = {name: float(np.max(values)) for name, values in evidence.values.items() if _uses_batches(name, evidence)}
+    counts = {name: float(np.max(values)) for name, values in evidence.values.items() if name not in evidence.fixed}
     independent = {name: min(count, _independent(evidence.scatter[name])) for name, count in counts.items()}
     # The variance between B batches is known to sqrt(2 / (B - 1)), relative.
-    most = 1 + CERTAIN * math.sqrt(2 / (len(evidence.sizes) - 1)) if len(evidence.sizes) >= LEAST_BATCHES else math.inf
+    most = 1 + CERTAIN * math.sqrt(2 / (len(evidence.sizes) - 1)) if len(evidence.sizes) >= LEAST_LOSSES else math.inf
     names = [name for name, count in counts.items() if count < fewest or independent[name] * most < fewest]
     if not names:
         return None
@@ -57,7 +57,3 @@ def few_values(evidence: Evidence) -> Finding | None:
 def _independent(scatter):
     """By how many independent values the means would scatter so, of a variance of divisor N."""
     return 1 + 1 / scatter**2 if scatter > 0 else math.inf
-
-
-def _uses_batches(name, evidence):
-    return name not in evidence.fixed

@@ -1,13 +1,12 @@
 """What the loss says of the same data in training mode, in inference mode, and with population statistics."""
 
 from keras_bn.measures.conclusions import shifts
-from keras_bn.measures.conclusions.conclusion import CERTAIN
+from keras_bn.measures.conclusions.conclusion import CERTAIN, LEAST_LOSSES
 from keras_bn.surgery.diagnosis.evaluations import Difference, difference
 from keras_bn.surgery.diagnosis.evidence import ALL_RECALIBRATED, INFERENCE, RECALIBRATED, TRAINING, Evidence
 from keras_bn.surgery.diagnosis.finding import Finding
 
 RECALIBRATE = "keras_bn.surgery.recalibrate(model, data)"
-LEAST_BATCHES = 6  # From which on their scatter is known well enough.
 
 
 def inference_is_worse(evidence: Evidence) -> Finding | None:
@@ -33,7 +32,7 @@ def inference_is_worse(evidence: Evidence) -> Finding | None:
 def _worse(evidence, mode):
     """By how much inference mode is worse than this one, if that counts; else None."""
     found = evidence.evaluations
-    if mode not in found or len(evidence.sizes) < LEAST_BATCHES:
+    if mode not in found or len(evidence.sizes) < LEAST_LOSSES:
         return None
     worse = difference(found[INFERENCE], found[mode])
     return worse if worse.value > max(CERTAIN * worse.error, found[INFERENCE].error) else None
@@ -65,7 +64,7 @@ def of_losses(evidence: Evidence) -> dict[str, float]:
 
 def gained(evidence: Evidence, mode: str = RECALIBRATED) -> Difference | None:
     """By how much population statistics lower the loss in inference; None where that is unknown."""
-    if mode not in evidence.evaluations or len(evidence.sizes) < LEAST_BATCHES:
+    if mode not in evidence.evaluations or len(evidence.sizes) < LEAST_LOSSES:
         return None
     return difference(evidence.evaluations[INFERENCE], evidence.evaluations[mode])
 

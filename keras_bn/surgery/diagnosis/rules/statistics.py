@@ -37,7 +37,7 @@ def never_updated(evidence: Evidence) -> Finding | None:
 
 def negative_variance(evidence: Evidence) -> Finding | None:
     """Where a moving variance is below 0, as averaging or loading weights can make it."""
-    layers = {layer: np.flatnonzero(np.asarray(keras.ops.convert_to_numpy(layer.moving_variance)) < 0) for layer in _normalizations(evidence.model)}
+    layers = {layer: np.flatnonzero(keras.ops.convert_to_numpy(layer.moving_variance) < 0) for layer in _normalizations(evidence.model)}
     layers = {layer: channels for layer, channels in layers.items() if len(channels)}
     if not layers:
         return None
@@ -53,7 +53,7 @@ def negative_variance(evidence: Evidence) -> Finding | None:
 
 def lag(evidence: Evidence) -> Finding | None:
     """Where moving statistics differ from what inputs have in training, and move; and recalibrating lowers the loss, or nobody can tell."""
-    names = [name for name in lagging(evidence) if not _is_fixed(name, evidence) and not _warms(name, evidence)]
+    names = [name for name in lagging(evidence) if name not in evidence.fixed and not _warms(name, evidence)]
     if not names or costs(evidence) is False:
         return None
     first = _first(names, evidence)
@@ -67,7 +67,7 @@ def lag(evidence: Evidence) -> Finding | None:
 def warming_up(evidence: Evidence) -> Finding | None:
     """Where what a layer was built with explains half of what its statistics are off by, at least; or where more than MUCH of them is left of whatever the
     training began with, such as those of a pretrained net, by momentum ** updates."""
-    names = [name for name in lagging(evidence) if not _is_fixed(name, evidence) and _warms(name, evidence)]
+    names = [name for name in lagging(evidence) if name not in evidence.fixed and _warms(name, evidence)]
     if not names or costs(evidence) is False:
         return None
     first = _first(names, evidence)
@@ -140,7 +140,7 @@ def acting_in_training(evidence: Evidence) -> Finding | None:
 def other_data(evidence: Evidence) -> Finding | None:
     """Where statistics that do not move, also in training, are not those of these data, and those of these data lower the loss, or nobody can tell: the layers
     behind may have learned to live with it."""
-    names = [name for name in lagging(evidence) if _is_fixed(name, evidence)]
+    names = [name for name in lagging(evidence) if name in evidence.fixed]
     if not names or costs(evidence, ALL_RECALIBRATED) is False:
         return None
     first = _first(names, evidence)
@@ -188,14 +188,10 @@ def _as_built(evidence):
     return [name for name, shift in evidence.shifts.items() if not np.any(shift.moving_mean) and np.all(shift.moving_variance == 1)]
 
 
-def _is_fixed(name, evidence):
-    return name in evidence.fixed
-
-
 def _recalibrate(name, evidence):
     """The remedy; layers that do not move have to be let."""
     layer = evidence.layers[name]
-    if not _is_fixed(name, evidence):
+    if name not in evidence.fixed:
         return RECALIBRATE
     # Else they are frozen by `trainable`, which `unfreeze` does not take back.
     freeze = "" if isinstance(layer, Frozen) else "keras_bn.surgery.freeze(model); "
