@@ -129,7 +129,7 @@ def conduct(settings, about, save):
     import tensorflow as tf
 
     from keras_bn import surgery
-    from recipes import machine
+    from recipes.frame import machine
 
     tf.get_logger().setLevel("ERROR")  # Several nets trace the same code.
     ways = [way for way in settings["ways"] if way != NONE]

@@ -1,6 +1,6 @@
 """What does measuring cost? Each callback alone, and all together, beside the same training unmeasured.
 
-Trains VGG (`recipes.models.vgg`), or Keras's ResNet-50 of 53 convolutions or EfficientNetB0 of 82, with keras_bn.BatchNormalization, on random images by
+Trains VGG (`recipes.nets.vgg`), or Keras's ResNet-50 of 53 convolutions or EfficientNetB0 of 82, with keras_bn.BatchNormalization, on random images by
 `model.fit`, or by a loop. A training is as many steps as the interval, 8 at least; the contestants train in turns in one process, and the slowdown is the
 time of a training by that of the unmeasured one in the same repetition, shown as median (lower to upper quartile). VarianceShift looks at --images images.
 Nothing is logged to a file. Apart from that:
@@ -24,7 +24,7 @@ import time
 from absl import app, flags
 
 from benchmarks import networks, program, timing
-from recipes import quiet
+from recipes.frame import quiet
 
 NEVER, DEFAULT, SHORT, BY_LOOP = "never", "default", "short", "loop"
 INTERVALS = ("1", "4", "16", "64", "256", NEVER, DEFAULT, SHORT, BY_LOOP)
@@ -254,7 +254,7 @@ def table(comparisons):
 
 
 def conduct(settings, about, save):
-    from recipes import machine
+    from recipes.frame import machine
 
     width = "" if settings["net"] in APPLICATIONS else f" at width {settings['width']:g}"
     net = f"{settings['net']}{width}, batches of {settings['batch_size']}"

@@ -211,7 +211,7 @@ def conduct(settings, about, save):
     from tabulate import tabulate
     from tqdm import tqdm
 
-    from recipes import machine
+    from recipes.frame import machine
 
     tf.get_logger().setLevel("ERROR")  # Each comparison traces functions of its own, as it should; TensorFlow would warn of that.
     torch = _torch()

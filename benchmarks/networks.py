@@ -5,10 +5,10 @@ IMAGE_SHAPE, CLASSES = (32, 32, 3), 10
 
 def vgg(depth, width, batch_norm):
     """VGG of so many weight layers, its width a multiple of the paper's, as a plain net or with keras_bn.BatchNormalization."""
-    from recipes import models
+    from recipes.nets import vgg as nets
 
     arguments = dict(kernel_initializer="he_normal", weight_decay=0, dropout=0.5, batch_norm=batch_norm)
-    return models.vgg(depth, IMAGE_SHAPE, CLASSES, width=width, **arguments)[0]
+    return nets.vgg(depth, IMAGE_SHAPE, CLASSES, width=width, **arguments)
 
 
 def normalised_by_ours(name, size):

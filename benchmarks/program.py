@@ -11,8 +11,8 @@ import sys
 from absl import app, flags
 
 from benchmarks import timing
-from recipes import files, quiet
-from recipes.refusal import Refusal
+from recipes.frame import files, quiet
+from recipes.frame.refusal import Refusal
 
 flags.DEFINE_integer("repetitions", 50, "Times of each contestant in a comparison; their median and quartiles are shown.", lower_bound=2)
 flags.DEFINE_float(
@@ -58,7 +58,7 @@ def main(benchmark, conduct):
         try:
             path = files.local("json", FLAGS.json or f"runs/{benchmark}-{datetime.datetime.now():%Y-%m-%d-%H%M%S}.json")
             with quiet.importing():
-                from recipes import machine
+                from recipes.frame import machine
 
                 about = {**machine.described(), "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None}
             if about["load"] and about["load"] > about["cores"] / 4:

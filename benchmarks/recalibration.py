@@ -9,9 +9,12 @@ images without Dropout (the remedy of their section 4.3) and with it, and by bat
     python -m benchmarks.recalibration --dataset=cifar10 --data_dir=DIR --epochs=8        an hour and a half
 """
 
+import types
+
 from absl import app, flags
 
 from benchmarks import program
+from recipes.frame import flags as shared
 
 NONE, IN_FRONT, BEFORE_CONVOLUTION, AVERAGED = "none", "a", "b", "averaged"
 NETS = {
@@ -26,13 +29,10 @@ PAPER = {IN_FRONT: "8.42 to 6.42 and 4.43 to 3.96", BEFORE_CONVOLUTION: "5.85 to
 
 
 def define_flags():
-    """Called where this is the program only: the flags are those of recipes, with other defaults."""
-    from recipes import flags as _  # noqa: F401
-
-    for name, default in {"dataset": None, "data_dir": None, "seeds": [0, 1, 2, 3, 4], "epochs": 15, "batch_size": 128}.items():
-        flags.declare_key_flag(name)
-        if default is not None:
-            flags.FLAGS.set_default(name, default)
+    """Called where this is the program only: other benchmarks have flags of the same names, and a process may import several."""
+    own = {"dataset": "digits", "data_dir": None, "seeds": [0, 1, 2, 3, 4], "epochs": 15, "batch_size": 128}
+    for flag in shared.shared(**own):
+        flags.DEFINE(flag.parser, flag.name, flag.default, flag.help)
     program.define_choices("nets", tuple(NETS), "none: no Dropout; a and b: where Dropout is; averaged: no Dropout, and weights that are averages.")
     flags.adopt_module_key_flags(program)
 
@@ -59,31 +59,33 @@ def net(kind, shape, classes):
     return keras.Model(inputs, layers.Dense(classes)(layers.GlobalAveragePooling2D()(x)))
 
 
-def trained(kind, dataset, seed, epochs, batch_size):
+def trained(kind, dataset, training_arrays, seed, epochs, batch_size):
     import keras
 
     keras.utils.set_random_seed(seed)
     model = net(kind, dataset.image_shape, dataset.classes)
-    steps = epochs * -(-len(dataset.y_train) // batch_size)
+    steps = epochs * -(-dataset.training_size // batch_size)
     averaging = {"use_ema": True, "ema_momentum": AVERAGING} if kind == AVERAGED else {}
     optimizer = keras.optimizers.SGD(keras.optimizers.schedules.CosineDecay(0.1, steps), momentum=0.9, **averaging)
     model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
     callbacks = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if kind == AVERAGED else []
-    model.fit(*dataset.training_tensors, batch_size=batch_size, epochs=epochs, verbose=0, callbacks=callbacks)
+    model.fit(*training_arrays, batch_size=batch_size, epochs=epochs, verbose=0, callbacks=callbacks)
     return model
 
 
-def errors(model, dataset, batch_size):
+def errors(model, arrays, batch_size):
     """Of the test images, in per cent, by what the statistics are."""
     from keras_bn import surgery
 
+    x_train, _, x_test, y_test = arrays
+
     def error():
-        return 100 * (1 - model.evaluate(dataset.x_test, dataset.y_test, batch_size=500, verbose=0)[1])
+        return 100 * (1 - model.evaluate(x_test, y_test, batch_size=500, verbose=0)[1])
 
     results = {"as trained": error()}
     ways = {"recalibrated": {}, "recalibrated with Dropout": {"dropout": True}, "by batches": {"method": "batch"}}
     for name, options in ways.items():
-        changes = surgery.recalibrate(model, dataset.x_train, batch_size=batch_size, verbose=False, **options)
+        changes = surgery.recalibrate(model, x_train, batch_size=batch_size, verbose=False, **options)
         results[name] = error()
         changes.undo()
     return results
@@ -104,16 +106,18 @@ def table(rows):
 
 
 def conduct(settings, about, save):
-    from recipes import data, machine
+    from recipes.datasets import sources
+    from recipes.frame import machine
 
-    dataset = data.load(settings["dataset"], settings["data_dir"])
+    dataset = sources.load(types.SimpleNamespace(dataset=settings["dataset"], data_dir=settings["data_dir"], image_size=32))
+    arrays = dataset.in_memory()
     trainings = f"{settings['epochs']} epochs, {len(settings['seeds'])} seeds"
     print(f"{settings['dataset']}, {trainings}; {machine.device(about)}; TensorFlow {about['tensorflow']}, Keras {about['keras']}", flush=True)
     rows = []
     for seed in settings["seeds"]:
         for kind in settings["nets"]:
-            model = trained(kind, dataset, seed, settings["epochs"], settings["batch_size"])
-            rows.append({"net": kind, "seed": seed, "errors": errors(model, dataset, settings["batch_size"])})
+            model = trained(kind, dataset, arrays[:2], seed, settings["epochs"], settings["batch_size"])
+            rows.append({"net": kind, "seed": seed, "errors": errors(model, arrays, settings["batch_size"])})
             save({"comparisons": rows})
             print(f"seed {seed}, {NETS[kind]}: {', '.join(f'{name} {value:.2f}' for name, value in rows[-1]['errors'].items())}", flush=True)
     print("", table(rows), sep="\n\n")

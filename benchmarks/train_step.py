@@ -2,7 +2,7 @@
 
 Measures an optimizer step and the inference of one net plain, with keras.layers.BatchNormalization and with keras_bn.BatchNormalization, in turns in one
 process: `model.train_on_batch` with SGD and momentum, and `model.predict_on_batch`, on one batch of random inputs that is held as tensors. The plain VGG
-(`recipes.models.vgg`) has a bias in its convolutions; in the other plain nets a layer that returns its inputs stands for each normalisation. `kernel`, for
+(`recipes.nets.vgg`) has a bias in its convolutions; in the other plain nets a layer that returns its inputs stands for each normalisation. `kernel`, for
 images as a graph, trains by nothing but TensorFlow's kernel and the update of the moving statistics: a layer around that kernel cannot be faster. The overhead
 is what a net takes beyond the plain net in the same repetition, in per cent of that; times and overheads are shown as median (lower to upper quartile). The
 nets with batch normalisation start from the same weights.
@@ -123,7 +123,7 @@ def sentence(comparison):
 def conduct(settings, about, save):
     import tensorflow as tf
 
-    from recipes import machine
+    from recipes.frame import machine
 
     tf.get_logger().setLevel("ERROR")  # Three models trace the same code, as they should; TensorFlow would warn of that.
     net = f"VGG-{settings['depth']} at width {settings['width']:g}" if settings["net"] == VGG else settings["net"]

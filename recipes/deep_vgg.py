@@ -1,9 +1,10 @@
 """Can a 19-layer VGG be trained from random weights: plain, grown from a shallow net, with auxiliary classifiers, with batch normalisation?
 
 Trains every contestant under every combination of depth, initializer, learning rate and seed, and leaves a report with tables and pictures, TensorBoard logs
-and checkpoints in --workdir. Interrupted, the same command with the same --workdir goes on where it was.
+and checkpoints in --workdir. Interrupted, the same command with the same --workdir goes on where it was; with more seeds, contestants or learning rates it adds
+to what is there.
 
-    python -m recipes.deep_vgg                                     the default: 19 layers, real handwritten digits
+    python -m recipes.deep_vgg                                     the default: 19 layers, real handwritten digits, one and a half minutes on 2 cores
     python -m recipes.deep_vgg --seeds=0,1,2                       with a spread
     python -m recipes.deep_vgg --initializers=glorot_uniform,he_normal,normal_0.01,normal_0.1
     python -m recipes.deep_vgg --learning_rates=0.01,0.1 --depth=11,16
@@ -12,158 +13,142 @@ and checkpoints in --workdir. Interrupted, the same command with the same --work
 Source: Simonyan & Zisserman 2015 (the nets, growing), Szegedy et al. 2015 (auxiliary classifiers), Ioffe & Szegedy 2015 (batch normalisation).
 """
 
-import datetime
-import itertools
-import shlex
-import sys
+from recipes.frame import Claim, Picture, Recipe, claims, flags, program, usual
+from recipes.frame.refusal import Refusal
 
-from absl import app, flags
+PLAIN, GROWN, AUXILIARY, BATCH_NORM, SHALLOW = "plain", "grown", "auxiliary", "batch_norm", "shallow"
+CONTESTANTS = PLAIN, GROWN, AUXILIARY, BATCH_NORM
+DEPTHS, SHALLOW_DEPTH = (11, 13, 16, 19), 11
 
-from recipes import commands, files, quiet
-from recipes import flags as shared_flags
-from recipes.refusal import Refusal
-
-CONTESTANTS = ("plain", "grown", "auxiliary", "batch_norm")
-DEPTHS = (11, 13, 16, 19)
-SHALLOW = 11
-
-
-class _DepthParser(flags.IntegerParser):
-    syntactic_help = "11, 13, 16 or 19"
-
-    def parse(self, argument):
-        if argument not in map(str, DEPTHS):
-            raise ValueError(f"VGG has no configuration of {argument} layers; expected 11, 13, 16 or 19.")
-        return int(argument)
-
-
-shared_flags.define_list(
-    "contestants",
-    ["plain", "grown", "batch_norm"],
-    flags.EnumParser(CONTESTANTS),
-    "plain: from random weights; grown: from a trained 11-layer net, whose first four convolutions and dense layers are copied; "
-    "auxiliary: with classifiers on inner stages; batch_norm: keras_bn.BatchNormalization after every convolution.",
-)
-shared_flags.define_list("depth", [19], _DepthParser(), "Weight layers: 11, 13, 16 or 19 (VGG's configurations A, B, D, E).")
-shared_flags.define_float("width", 0.25, "Multiplies the number of filters and dense units; 1 is the paper's net.", positive=True)
-shared_flags.define_float("dropout", 0.5, "Rate of the dropout behind the first two dense layers.", upper_bound=0.99)
-flags.adopt_module_key_flags(shared_flags)
-
-FLAGS = flags.FLAGS
+FLAGS = [
+    flags.Flag(
+        "contestants",
+        [PLAIN, GROWN, BATCH_NORM],
+        flags.Listed(flags.Choice(CONTESTANTS)),
+        "plain: from random weights; grown: from a trained 11-layer net, whose first four convolutions and dense layers are copied; auxiliary: with "
+        "classifiers on inner stages; batch_norm: keras_bn.BatchNormalization after every convolution.",
+        axis="contestant",
+    ),
+    flags.Flag("depth", [19], flags.Listed(flags.Choice(DEPTHS)), "Weight layers: VGG's configurations A, B, D, E.", axis="depth"),
+    flags.Flag("width", 0.25, flags.Float(lower_bound=1 / 64), "Multiplies the number of filters and dense units; 1 is the paper's net."),
+    flags.Flag("dropout", 0.5, flags.Float(upper_bound=0.99), "Rate of the Dropout behind the first two dense layers."),
+    *flags.shared(
+        dataset=..., data_dir=..., image_size=..., seeds=..., learning_rates=..., initializers=..., batch_size=..., epochs=..., steps=..., momentum=...
+    ),
+    *flags.shared(weight_decay=..., jit_compile=..., measure_every=...),
+]
+PRESETS = {"paper": {"dataset": "cifar10", "width": 1.0, "batch_size": 128, "epochs": 74, "weight_decay": 5e-4, "initializers": ["normal_0.1"]}}
 
 
-def phases(contestant, depth, initializer, dataset, settings):
-    """What a contestant's training consists of: one phase, or for `grown` the shallow net's and the deep one's.
+def trainings(settings, data):
+    """Each contestant under each combination; for grown nets the shallow ones that they grow from, too."""
+    shallow = {}
 
-    Args:
-        contestant: one of CONTESTANTS.
-        depth: 11, 13, 16 or 19; for `grown` more than 11.
-        initializer: its flag's name.
-        dataset: `data.Dataset`.
-        settings: dict with width, weight_decay and dropout.
+    def start(chosen):
+        if chosen["contestant"] != GROWN:
+            return None
+        of_start = {**chosen, "contestant": SHALLOW, "depth": SHALLOW_DEPTH}
+        return shallow.setdefault(tuple(of_start.values()), training(settings, data, of_start))
 
-    Returns:
-        List of `training.Phase`.
-    """
-    from recipes import models, training
+    chosen = [one for one in flags.combinations(FLAGS, settings) if not (one["contestant"] == GROWN and one["depth"] == SHALLOW_DEPTH)]
+    if not chosen:
+        raise Refusal(f"--contestants=grown --depth={SHALLOW_DEPTH} leaves nothing to train; expected a depth above {SHALLOW_DEPTH} for grown.")
+    return [training(settings, data, one, start(one)) for one in chosen]
 
-    def net(depth, **kind):
-        return models.vgg(
-            depth,
-            dataset.image_shape,
-            dataset.classes,
-            width=settings["width"],
-            kernel_initializer=initializer,
-            weight_decay=settings["weight_decay"],
-            dropout=settings["dropout"],
-            **kind,
-        )
 
-    def grown_from(shallow):
-        model, training_model = net(depth)
+def training(settings, data, chosen, start=None):
+    from recipes.frame import tasks
+    from recipes.nets import vgg
+
+    contestant = chosen["contestant"]
+    weights = [1.0] + [vgg.AUXILIARY_LOSS_WEIGHT] * len(vgg.AUXILIARY_STAGES) if contestant == AUXILIARY else None
+
+    def net(shallow):
+        kind = dict(batch_norm=contestant == BATCH_NORM, auxiliary=contestant == AUXILIARY)
+        size = dict(width=settings.width, dropout=settings.dropout, weight_decay=settings.weight_decay, kernel_initializer=chosen["initializer"])
+        deep = vgg.vgg(chosen["depth"], data.image_shape, data.classes, **size, **kind)
         if shallow is not None:
-            models.grow(shallow, model)
-        return model, training_model
+            vgg.grow(shallow, deep)
+        return deep
 
-    if contestant == "grown":
-        return [training.Phase("shallow", lambda _: net(SHALLOW)), training.Phase("deep", grown_from)]
-    kind = {"plain": {}, "auxiliary": {"auxiliary": True}, "batch_norm": {"batch_norm": True}}[contestant]
-    return [training.Phase("deep", lambda _: net(depth, **kind))]
+    return usual.training(settings, data, chosen, net, task=tasks.Classification(weights), start=start)
 
 
-def conduct(settings, flagfile):
-    """Runs the experiment, writes the report and prints the table.
+def compared(contestant):
+    """Evidence: the test accuracies of that contestant and of the plain net, the deepest there are, a seed each."""
 
-    Args:
-        settings: dict, the value of every flag of this recipe.
-        flagfile: str, the same flags as lines of --name=value, without --workdir.
-    """
-    # Not at the top of the file: --help and a mistyped flag need not wait for TensorFlow.
-    from recipes import data, experiment, machine, plots, report, training, workdir
+    def evidence(experiment):
+        results = [result for result in experiment.results if result["contestant"] in (PLAIN, contestant)]
+        depth = max((result["depth"] for result in results), default=None)
+        usual = {name: next((result[name] for result in results), None) for name in ("initializer", "learning_rate")}
+        results = [result for result in results if result["depth"] == depth and all(result[name] == value for name, value in usual.items())]
+        by_seed = {one: {result["seed"]: result["test_accuracy"] or 0.0 for result in results if result["contestant"] == one} for one in (PLAIN, contestant)}
+        seeds = sorted(by_seed[PLAIN].keys() & by_seed[contestant].keys())
+        return {one: [of_seed[seed] for seed in seeds] for one, of_seed in by_seed.items()} | {"depth": depth} if seeds else None
 
-    path = files.local("workdir", settings["workdir"] or f"runs/deep_vgg-{datetime.datetime.now():%Y-%m-%d-%H%M%S}")
-    dataset = data.load(settings["dataset"], settings["data_dir"])
-    training_settings = training.Settings(**{name: settings[name] for name in ("batch_size", "epochs", "steps", "momentum", "jit_compile", "measure_every")})
-    if settings["batch_size"] > len(dataset.y_train):
-        raise Refusal(f"--batch_size={settings['batch_size']} is more than the {len(dataset.y_train)} training images; choose a smaller one.")
-    axes = {"depth": settings["depth"], "initializer": settings["initializers"], "learning_rate": settings["learning_rates"], "seed": settings["seeds"]}
-    combinations = [
-        {"contestant": contestant, **dict(zip(axes, values))}
-        for *values, contestant in itertools.product(*axes.values(), settings["contestants"])
-        if not (contestant == "grown" and values[0] == SHALLOW)
-    ]
-    notes = []
-    if "grown" in settings["contestants"] and SHALLOW in settings["depth"]:
-        notes.append(f"There is no grown net of depth {SHALLOW}: that is the shallow net which the others grow from.")
-    if not combinations:
-        raise Refusal(f"--contestants=grown --depth={SHALLOW} leaves nothing to train; expected a depth above {SHALLOW} for grown.")
+    return evidence
 
-    runs = [
-        experiment.Run(name, chosen, phases(chosen["contestant"], chosen["depth"], chosen["initializer"], dataset, settings))
-        for name, chosen in zip(experiment.named(combinations), combinations)
-    ]
-    about_machine = machine.described()
-    folder = workdir.Workdir(
-        path,
-        recipe="deep_vgg",
-        flags={name: value for name, value in settings.items() if name != "workdir"},
-        flagfile=flagfile,
-        data=dataset.described,
-        machine=about_machine,
+
+CLAIMS = [
+    Claim(
+        "grown_start", "A deep VGG needs the weights of a trained shallow one to start from", "VGG, sec. 2.3, 3.1", compared(GROWN), claims.better(GROWN, PLAIN)
+    ),
+    Claim("auxiliary_heads", "Classifiers on inner stages let a deep net train", "GoogLeNet, sec. 5", compared(AUXILIARY), claims.better(AUXILIARY, PLAIN)),
+    Claim(
+        "bn_trains_deep",
+        "With batch normalisation a deep net trains from random weights",
+        "Ioffe & Szegedy, sec. 1",
+        compared(BATCH_NORM),
+        claims.better(BATCH_NORM, PLAIN),
+    ),
+]
+
+
+def accuracy(experiment):
+    from recipes.frame import pictures, tables
+
+    rows, data = tables.of(experiment.table, "test_accuracy"), experiment.data
+    return pictures.curves(
+        rows[rows["contestant"] != SHALLOW],
+        f"test accuracy on {data.name}",
+        pictures.outcomes(experiment),
+        order=CONTESTANTS,
+        panels=("depth", "initializer", "learning_rate"),
+        limits=(0, 1),
+        reference=(data.chance, "chance"),
     )
-    with folder:
-        print(
-            f"{len(runs)} runs on {dataset.name} ({len(dataset.y_train):,} training images) with {machine.device(about_machine)}, into {folder.path}",
-            flush=True,
-        )
-        with folder.resumable():
-            results, curves = experiment.conduct(runs, dataset, training_settings, folder, {"contestant": settings["contestants"], **axes})
-            pictures = {"curves.png": ("test accuracy over optimizer steps", plots.accuracy_curves(results, curves, CONTESTANTS, dataset))}
-            if len(report.grouped(results)) > len(settings["contestants"]):
-                pictures["sweep.png"] = ("test accuracy of every combination", plots.sweep(results, dataset))
-            for name, (_, figure) in pictures.items():
-                plots.save(figure, folder.path / name)
-            shown = [(name, what) for name, (what, _) in pictures.items()]
-            files.write(folder.path / "report.md", report.markdown("VGG, plain and rescued", results, dataset, folder.config, shown, notes))
-        print("", report.table(results), report.findings(results), *notes, sep="\n\n", end="\n\n")
-        print("Report and pictures:", *(folder.path / name for name in ("report.md", *pictures)))
-        print(f"TensorBoard: {commands.typed('tensorboard')} --logdir {shlex.quote(str(folder.tensorboard))}")
 
 
-def main(arguments):
-    if len(arguments) > 1:
-        raise app.UsageError(f"{arguments[1]!r} is not a flag; expected --name=value only.")
-    own_flags = FLAGS.get_key_flags_for_module(sys.modules[__name__])
-    flagfile = "".join(f"{flag.serialize()}\n" for flag in own_flags if flag.value is not None and flag.name != "workdir")
-    try:
-        with quiet.importing():
-            import tensorflow  # noqa: F401
-        conduct({flag.name: flag.value for flag in own_flags}, flagfile)
-    except Refusal as refusal:
-        sys.exit(f"error: {refusal}")
-    except KeyboardInterrupt:
-        sys.exit(130)  # Nothing was begun: what was tells itself how to go on.
+def sweep(experiment):
+    from recipes.frame import pictures, tables
 
+    rows, data = tables.at_end(experiment.table, "test_accuracy"), experiment.data
+    rows = rows[rows["contestant"] != SHALLOW]
+    if not any(rows[name].nunique() > 1 for name in ("depth", "initializer", "learning_rate")):
+        return None
+    label = f"test accuracy on {data.name}, mean over seeds"
+    return pictures.heatmap(
+        rows, label, pictures.outcomes(experiment), index=["contestant", "depth"], columns=["initializer", "learning_rate"], limits=(data.chance, 1)
+    )
+
+
+def notes(settings):
+    if GROWN in settings.contestants and SHALLOW_DEPTH in settings.depth:
+        return [f"There is no grown net of depth {SHALLOW_DEPTH}: that is the shallow net which the others grow from."]
+    return []
+
+
+RECIPE = Recipe(
+    "deep_vgg",
+    __doc__,
+    FLAGS,
+    usual.images,
+    trainings,
+    CLAIMS,
+    [Picture("curves", "test accuracy over optimizer steps", accuracy), Picture("sweep", "test accuracy of every combination", sweep)],
+    PRESETS,
+    notes,
+)
 
 if __name__ == "__main__":
-    app.run(main)
+    program.run(RECIPE)

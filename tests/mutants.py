@@ -74,8 +74,16 @@ TEST_ORDER = "tests/keras_bn/inspection/test_layer_order.py"
 TEST_PREPARED = "tests/keras_bn/inspection/test_prepared.py"
 EVENTS, LOG, DASHBOARD, HEATMAP = (f"keras_bn/summaries/{name}.py" for name in ("events", "log", "dashboard", "heatmap"))
 TEST_EVENTS, TEST_LOG, TEST_HEATMAP = (f"tests/keras_bn/summaries/test_{name}.py" for name in ("events", "log", "heatmap"))
-FILES, EXPERIMENT, WORKDIR, CHECKPOINT, TRAINING = (f"recipes/{name}.py" for name in ("files", "experiment", "workdir", "checkpoint", "training"))
-TEST_EXPERIMENT, TEST_WORKDIR, TEST_TRAINING, TEST_DATA = (f"tests/recipes/test_{name}.py" for name in ("experiment", "workdir", "training", "data"))
+FILES, EXPERIMENT, WORKDIR, CHECKPOINT, TRAINING, CLAIMS = (
+    f"recipes/frame/{name}.py" for name in ("files", "experiment", "workdir", "checkpoint", "training", "claims")
+)
+CLASSIFICATION, VERDICTS = (f"recipes/frame/tasks/{name}.py" for name in ("classification", "verdicts"))
+TEST_EXPERIMENT, TEST_WORKDIR, TEST_TRAINING, TEST_TASKS, TEST_CLAIMS = (
+    f"tests/recipes/frame/test_{name}.py" for name in ("experiment", "workdir", "training", "tasks", "claims")
+)
+TEST_INSTRUMENTS = "tests/recipes/frame/test_instruments.py"
+IMAGES, VGG = "recipes/datasets/images.py", "recipes/nets/vgg.py"
+TEST_IMAGES, TEST_SOURCES, TEST_VGG = "tests/recipes/datasets/test_images.py", "tests/recipes/datasets/test_sources.py", "tests/recipes/nets/test_vgg.py"
 
 DIAGNOSIS, TEST_DIAGNOSE = "keras_bn/surgery/diagnosis", "tests/keras_bn/surgery/test_diagnose.py"
 COMMAND_LINE, TEST_COMMAND_LINE = "keras_bn/__main__.py", "tests/keras_bn/test_command_line.py"
@@ -361,94 +369,94 @@ MUTANTS = {
         [f"{TEST_REFUSALS}::test_call_changes_no_statistic"],
     ),
     "a momentum that is not the flag's": (
-        "recipes/training.py",
-        "momentum=settings.momentum)",
-        "momentum=settings.momentum, nesterov=True)",
-        ["tests/recipes/test_training.py::test_sgd_is_the_textbooks"],
+        "recipes/frame/usual.py",
+        'momentum=getattr(settings, "momentum", 0.0))',
+        'momentum=getattr(settings, "momentum", 0.0), nesterov=True)',
+        [f"{TEST_TRAINING}::test_sgd_is_the_textbooks"],
     ),
     "test accuracy of the training images": (
-        "recipes/training.py",
-        'logs[f"val_{main}accuracy"]',
-        'logs[f"{main}accuracy"]',
-        ["tests/recipes/test_training.py::test_records_hold_what_the_model_does_on_the_test_images"],
+        CLASSIFICATION,
+        'f"val_{main}{name}"',
+        'f"{main}{name}"',
+        [f"{TEST_TRAINING}::test_records_hold_what_the_net_does_on_the_test_images"],
     ),
     "variance for standard deviation in the initializer": (
-        "recipes/models.py",
+        VGG,
         'stddev=float(name.removeprefix("normal_"))',
         'stddev=float(name.removeprefix("normal_")) ** 0.5',
-        ["tests/recipes/test_models.py::test_initializers_have_the_standard_deviation_that_they_name"],
+        [f"{TEST_VGG}::test_initializers_have_the_standard_deviation_that_they_name"],
     ),
     "a bound of chance by hand": (
-        "recipes/data.py",
-        "scipy.stats.binom.isf(1e-5, len(self.y_test), self.chance) / len(self.y_test)",
-        "self.chance + 5 * (self.chance * (1 - self.chance) / len(self.y_test)) ** 0.5",
-        ["tests/recipes/test_experiment.py::test_verdicts", "tests/recipes/test_data.py::test_digits_are_scikit_learns_split_by_class"],
+        IMAGES,
+        "scipy.stats.binom.isf(1e-5, self.test_size, self.chance) / self.test_size",
+        "self.chance + 5 * (self.chance * (1 - self.chance) / self.test_size) ** 0.5",
+        [f"{TEST_TASKS}::test_verdicts_of_a_classification", f"{TEST_SOURCES}::test_digits_are_scikit_learns_split_by_class"],
     ),
     "a constant channel divided by its rounding": (
-        "recipes/data.py",
-        "deviation[deviation <= 1e-6 * abs(mean)] = 1.0",
-        "deviation[deviation == 0] = 1.0",
-        ["tests/recipes/test_data.py::test_a_constant_channel_becomes_0"],
+        IMAGES,
+        "np.where(deviation <= 1e-6 * abs(mean), 1.0, deviation)",
+        "np.where(deviation == 0, 1.0, deviation)",
+        [f"{TEST_SOURCES}::test_a_constant_channel_becomes_0"],
     ),
     "order of an epoch not a function of it": (
-        "recipes/data.py",
+        IMAGES,
         "tf.constant(seed, tf.int64), epoch]",
         "tf.constant(seed, tf.int64), tf.zeros_like(epoch)]",
-        ["tests/recipes/test_data.py::test_the_order_depends_on_seed_and_epoch_alone"],
+        [f"{TEST_IMAGES}::test_the_order_depends_on_seed_and_epoch_alone"],
     ),
     "seeds of dropout not resumed": (
-        "recipes/checkpoint.py",
+        CHECKPOINT,
         "        variable.assign(array)",
         '        if "seed" not in variable.path:\n            variable.assign(array)',
-        ["tests/recipes/test_training.py::test_a_training_that_is_killed_ends_where_it_would_have_ended"],
+        [f"{TEST_TRAINING}::test_a_training_that_is_killed_ends_where_it_would_have_ended"],
     ),
     "momenta not resumed": (
-        "recipes/checkpoint.py",
+        CHECKPOINT,
         "        variable.assign(array)",
         '        if "momentum" not in variable.path:\n            variable.assign(array)',
-        ["tests/recipes/test_training.py::test_a_training_that_is_killed_ends_where_it_would_have_ended"],
+        [f"{TEST_TRAINING}::test_a_training_that_is_killed_ends_where_it_would_have_ended"],
     ),
     "epochs start over": (
-        "recipes/training.py",
-        "settings.batch_size, seed, first_epoch)",
-        "settings.batch_size, seed, 0)",
-        ["tests/recipes/test_training.py::test_a_training_that_is_killed_ends_where_it_would_have_ended"],
+        TRAINING,
+        'training.hyperparameters["seed"], first)',
+        'training.hyperparameters["seed"], 0)',
+        [f"{TEST_TRAINING}::test_a_training_that_is_killed_ends_where_it_would_have_ended"],
     ),
     "test images normalised by themselves": (
-        "recipes/data.py",
-        "normalise(x_test), y_test)",
-        "(x_test - x_test.mean(axis=(0, 1, 2))) / x_test.std(axis=(0, 1, 2)), y_test)",
-        ["tests/recipes/test_data.py::test_training_images_are_normalised_by_their_own_channels_and_test_images_by_the_same"],
+        IMAGES,
+        "return (x - self.mean) / self.deviation, y",
+        "return (x - tf.reduce_mean(x, (0, 1, 2))) / self.deviation, y",
+        [f"{TEST_SOURCES}::test_training_images_are_normalised_by_their_own_channels_and_test_images_by_the_same"],
     ),
     "weight decay twice": (
-        "recipes/models.py",
+        VGG,
         "keras.regularizers.L2(weight_decay / 2)",
         "keras.regularizers.L2(weight_decay)",
-        ["tests/recipes/test_models.py::test_weight_decay_adds_itself_times_the_kernel_to_the_gradient"],
+        [f"{TEST_VGG}::test_weight_decay_adds_itself_times_the_kernel_to_the_gradient"],
     ),
     "one initializer for all layers": (
-        "recipes/models.py",
+        VGG,
         "            kernel_initializer=initializer(kernel_initializer),",
         "            kernel_initializer=keras.initializers.GlorotUniform(seed=1),",
-        ["tests/recipes/test_models.py::test_no_two_layers_start_with_the_same_values"],
+        [f"{TEST_VGG}::test_no_two_layers_start_with_the_same_values"],
     ),
     "auxiliary loss not weighted": (
-        "recipes/training.py",
+        VGG,
         "AUXILIARY_LOSS_WEIGHT = 0.3",
         "AUXILIARY_LOSS_WEIGHT = 1.0",
-        ["tests/recipes/test_training.py::test_the_loss_of_auxiliary_classifiers_counts_0_3"],
+        [f"{TEST_TRAINING}::test_the_loss_of_auxiliary_classifiers_counts_0_3"],
     ),
     "dense layers not grown": (
-        "recipes/models.py",
+        VGG,
         "copied = convolutions[:4] + dense",
         "copied = convolutions[:4]",
-        ["tests/recipes/test_models.py::test_growing_copies_four_convolutions_and_the_dense_layers"],
+        [f"{TEST_VGG}::test_growing_copies_four_convolutions_and_the_dense_layers"],
     ),
     "standard deviation with divisor N": (
-        "recipes/report.py",
+        CLAIMS,
         "statistics.stdev(present)",
         "statistics.pstdev(present)",
-        ["tests/recipes/test_experiment.py::test_the_table_has_means_deviations_and_verdicts"],
+        [f"{TEST_EXPERIMENT}::test_the_table_has_means_deviations_and_verdicts"],
     ),
     "layers before stay where they were": (
         SHIFT,
@@ -962,49 +970,91 @@ MUTANTS = {
         FILES,
         'if "://" in str(value):',
         "if False:",
-        [f"{TEST_DATA}::test_a_folder_on_another_machine_is_refused"],
+        [f"{TEST_SOURCES}::test_a_folder_on_another_machine_is_refused"],
     ),
-    "finished runs run again": (
+    "finished trainings trained again": (
         EXPERIMENT,
-        "if result_path.exists():",
-        "if False:",
-        [f"{TEST_EXPERIMENT}::test_finished_runs_are_not_run_again"],
+        "return (result, records) if is_whole else None",
+        "return None",
+        [f"{TEST_EXPERIMENT}::test_finished_trainings_are_not_trained_again_and_more_of_them_are_added"],
     ),
-    "the best accuracy of an earlier phase": (
-        EXPERIMENT,
-        'for record in records if record["phase"] == run.phases[-1].name]',
-        "for record in records]",
-        [f"{TEST_EXPERIMENT}::test_the_best_accuracy_is_of_the_last_phase"],
+    "a longer training that begins in another place": (
+        TRAINING,
+        "math.ceil(step / steps_a_record)",
+        "math.floor(step / steps_a_record)",
+        [f"{TEST_TRAINING}::test_a_longer_training_goes_on_where_a_shorter_one_ended"],
     ),
-    "chance that has learned": (
-        EXPERIMENT,
-        'records[-1]["test_accuracy"] > dataset.chance_bound',
-        'records[-1]["test_accuracy"] >= dataset.chance_bound',
-        [f"{TEST_EXPERIMENT}::test_verdicts"],
+    "chance that is above it": (
+        VERDICTS,
+        "score > chance_bound else",
+        "score >= chance_bound else",
+        [f"{TEST_TASKS}::test_edges"],
     ),
     "other data in an experiment's folder": (
         WORKDIR,
-        'if data != self.config["data"]:',
+        'if earlier["data"] != self.config["data"]:',
         "if False:",
         [f"{TEST_WORKDIR}::test_other_data_is_refused"],
     ),
     "two processes in one folder": (
         WORKDIR,
-        "fcntl.LOCK_EX | fcntl.LOCK_NB",
-        "fcntl.LOCK_SH | fcntl.LOCK_NB",
+        "            self._lock.acquire(timeout=0)\n",
+        "",
         [f"{TEST_WORKDIR}::test_a_folder_in_use_is_refused"],
     ),
-    "a resumed phase that begins anew": (
+    "a resumed training that starts over": (
         TRAINING,
-        "checkpoint.restore(path, training_model)",
-        "pass",
+        "        checkpoint.restore(path, net)\n    step",
+        "        pass\n    step",
         [f"{TEST_TRAINING}::test_a_training_that_is_killed_ends_where_it_would_have_ended"],
     ),
     "a checkpoint without the optimizer": (
         CHECKPOINT,
-        " + model.optimizer.variables",
-        " + model.optimizer.variables[:1]",
+        " + net.optimizer.variables",
+        " + net.optimizer.variables[:1]",
         [f"{TEST_TRAINING}::test_a_checkpoint_holds_every_variable", f"{TEST_TRAINING}::test_a_training_that_is_killed_ends_where_it_would_have_ended"],
+    ),
+    "an error that is half of Student's": (
+        CLAIMS,
+        "scipy.stats.t.ppf(0.5 + CONFIDENCE / 2, len(values) - 1)",
+        "scipy.stats.t.ppf(CONFIDENCE, len(values) - 1)",
+        [f"{TEST_CLAIMS}::test_an_interval_is_student_s"],
+    ),
+    "a difference that is taken for one within its error": (
+        CLAIMS,
+        "if differences.lower > by:",
+        "if differences.mean > by:",
+        [f"{TEST_CLAIMS}::test_what_exceeds_does_so_by_more_than_the_error"],
+    ),
+    "lag that is not looked for": (
+        VERDICTS,
+        "return LAGS if reached - score > LAG_SHARE * (reached - chance) else LEARNED",
+        "return LEARNED",
+        [f"{TEST_TASKS}::test_edges"],
+    ),
+    "a training that rests said to be too short": (
+        CLASSIFICATION,
+        "return later - earlier > ERRORS * error",
+        "return later - earlier > 0",
+        [f"{TEST_TASKS}::test_a_training_whose_accuracy_rises_or_with_few_records_is_too_short_to_judge"],
+    ),
+    "re-estimated statistics that stay": (
+        "recipes/frame/instruments.py",
+        "            changes.undo()",
+        "            pass",
+        [f"{TEST_INSTRUMENTS}::test_the_score_with_re_estimated_statistics_is_of_the_net_with_them"],
+    ),
+    "a reference that is not of the class means": (
+        IMAGES,
+        "offsets - 2 * x @ means.T",
+        "offsets - x @ means.T",
+        [f"{TEST_IMAGES}::test_the_reference_is_the_nearest_class_mean"],
+    ),
+    "what is there is not kept when an experiment grows": (
+        WORKDIR,
+        "[*there, *(value for value in now if value not in there)]",
+        "now",
+        [f"{TEST_WORKDIR}::test_lists_and_lengths_are_extended"],
     ),
     "links that hand on no masks": (
         CHAIN,

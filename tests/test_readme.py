@@ -6,11 +6,10 @@ import shlex
 
 import keras
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 
 import keras_bn
-from recipes import deep_vgg  # noqa: F401  (defines the flags)
+from recipes import deep_vgg
+from recipes.frame import flags
 
 ROOT = pathlib.Path(__file__).parents[1]
 README, MEASUREMENTS, SURGERY = ((ROOT / name).read_text() for name in ("README.md", "docs/measurements.md", "docs/surgery.md"))
@@ -58,5 +57,4 @@ def test_there_are_two_set_up_lines_that_start_from_nothing():
 
 @pytest.mark.parametrize("options", re.findall(r"`(--\w+=[^`]*)`", README))
 def test_flags_that_are_shown_exist(options):
-    with flagsaver.flagsaver():
-        flags.FLAGS(["deep_vgg", *shlex.split(options)])
+    flags.parsed(deep_vgg.RECIPE, shlex.split(options))

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams_api
 
 _PREFIX = "events.out.tfevents."
+_HPARAMS_SUFFIX = ".hparams"
 
 
 @contextlib.contextmanager
@@ -67,37 +68,30 @@ def write_scalars(writer: tf.summary.SummaryWriter, step: int, values: dict[str,
 
 
 @as_os_error()
-def write_hparams(writer: tf.summary.SummaryWriter, hparams: dict[str, bool | int | float | str]) -> None:
-    """Writes the run's hyperparameters for TensorBoard's HParams dashboard.
+def write_hparams(
+    log_dir: str | os.PathLike, hparams: dict[str, bool | int | float | str], layout: tuple[dict[str, list], dict[str, str]] | None = None
+) -> None:
+    """Writes the run's hyperparameters for TensorBoard's HParams dashboard, in place of those that an earlier call wrote.
 
     Args:
-        writer: from `writer`; its folder is one row of the dashboard, its scalars are the row's metrics.
+        log_dir: the run's folder; it is one row of the dashboard, its scalars are the row's metrics.
         hparams: dict, name to bool, int, float or str.
+        layout: of one of the runs below a folder: (domains, metrics), which columns the dashboard of all of them has. domains: dict, hyperparameter's name to
+            the list of the values that occur. metrics: dict, scalar's tag to the name to show.
 
     Raises:
         OSError: the event file cannot be written.
     """
-    with recorded_by(writer):
+    for path in tf.io.gfile.glob(os.path.join(str(log_dir), f"{_PREFIX}*{_HPARAMS_SUFFIX}")):
+        tf.io.gfile.remove(path)
+    with contextlib.closing(tf.summary.create_file_writer(str(log_dir), filename_suffix=_HPARAMS_SUFFIX)) as own, recorded_by(own):
+        if layout is not None:
+            domains, metrics = layout
+            hparams_api.hparams_config(
+                hparams=[hparams_api.HParam(name, hparams_api.Discrete(values)) for name, values in domains.items()],
+                metrics=[hparams_api.Metric(tag, display_name=shown) for tag, shown in metrics.items()],
+            )
         hparams_api.hparams(hparams)
-
-
-@as_os_error()
-def write_hparams_layout(log_dir: str | os.PathLike, domains: dict[str, list], metrics: dict[str, str]) -> None:
-    """Writes which columns the HParams dashboard of all runs below `log_dir` has.
-
-    Args:
-        log_dir: the folder that holds the runs' folders.
-        domains: dict, hyperparameter's name to the list of the values that occur.
-        metrics: dict, scalar's tag to the name to show.
-
-    Raises:
-        OSError: the event file cannot be written.
-    """
-    with contextlib.closing(writer(log_dir)) as top, top.as_default():
-        hparams_api.hparams_config(
-            hparams=[hparams_api.HParam(name, hparams_api.Discrete(values)) for name, values in domains.items()],
-            metrics=[hparams_api.Metric(tag, display_name=shown) for tag, shown in metrics.items()],
-        )
 
 
 def read_scalars(log_dir: str | os.PathLike) -> list[dict[str, float]]:

@@ -14,7 +14,7 @@ from absl import flags
 
 from benchmarks import folding, layer, networks, recalibration, train_step
 from keras_bn import BatchNormalization
-from recipes import machine
+from recipes.frame import machine
 
 ROOT = pathlib.Path(__file__).parents[2]
 SMALL = {

@@ -1,32 +1,31 @@
-"""A small data set and a small recipe's settings, for trainings that take a second."""
+"""A small data set and small trainings of recipes.deep_vgg, that take a second."""
+
+import types
 
 import numpy as np
 import pytest
 
-from recipes import data, deep_vgg, training
-
-NET = {"width": 1 / 32, "weight_decay": 1e-4, "dropout": 0.5}
+from recipes import deep_vgg
+from recipes.datasets import images
 
 
 @pytest.fixture
 def dataset(rng):
-    def images(labels):
-        return (rng.normal(size=(len(labels), 32, 32, 1)) + labels.reshape(-1, 1, 1, 1)).astype(np.float32)
+    def split(labels):
+        return images.Arrays((rng.normal(size=(len(labels), 32, 32, 1)) + labels.reshape(-1, 1, 1, 1)).astype(np.float32), labels)
 
-    y_train, y_test = np.arange(50, dtype=np.int32) % 2, np.arange(20, dtype=np.int32) % 2
-    return data.Dataset("blobs", images(y_train), y_train, images(y_test), y_test)
-
-
-@pytest.fixture
-def settings():
-    return training.Settings(batch_size=16, epochs=3, steps=None, momentum=0.9, jit_compile=False, measure_every=0)
+    training, test = split(np.arange(50, dtype=np.int32) % 2), split(np.arange(20, dtype=np.int32) % 2)
+    return images.Images("blobs", training, test, (32, 32, 3), np.zeros(1, np.float32), np.ones(1, np.float32))
 
 
 @pytest.fixture
-def phases(dataset):
-    """A maker of a contestant's phases, small."""
+def make(dataset):
+    """A maker of a contestant's `Training`: 3 steps an epoch."""
 
-    def make(contestant, depth=13, **net):
-        return deep_vgg.phases(contestant, depth, "he_normal", dataset, {**NET, **net})
+    def make(contestant, depth=13, learning_rate=0.01, seed=3, start=None, **differing):
+        small = dict(width=1 / 32, weight_decay=1e-4, dropout=0.5, momentum=0.9, batch_size=16, epochs=3, steps=None, jit_compile=False, measure_every=0)
+        settings = types.SimpleNamespace(**{**small, **differing})
+        chosen = {"contestant": contestant, "depth": depth, "initializer": "he_normal", "learning_rate": learning_rate, "seed": seed}
+        return deep_vgg.training(settings, dataset, chosen, start)
 
     return make

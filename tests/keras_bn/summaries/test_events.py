@@ -70,15 +70,23 @@ def hparams_data(log_dir):
 
 
 def test_hparams_come_back(tmp_path):
-    with contextlib.closing(summaries.writer(tmp_path / "run")) as writer:
-        summaries.write_hparams(writer, {"contestant": "plain", "depth": 19})
+    summaries.write_hparams(tmp_path / "run", {"contestant": "plain", "depth": 19})
     values = hparams_data(tmp_path / "run")["_hparams_/session_start_info"].session_start_info.hparams
     assert values["contestant"].string_value == "plain"
     assert values["depth"].number_value == 19
 
 
+def test_hparams_that_are_written_again_take_the_place_of_the_earlier(tmp_path):
+    write(tmp_path / "run", 3, {"loss": 0.5})
+    for verdict in ("at chance", "learned"):
+        summaries.write_hparams(tmp_path / "run", {"verdict": verdict})
+    values = hparams_data(tmp_path / "run")["_hparams_/session_start_info"].session_start_info.hparams
+    assert values["verdict"].string_value == "learned"
+    assert summaries.read_scalars(tmp_path / "run") == [{"step": 3, "loss": 0.5}]
+
+
 def test_the_layout_of_hparams_comes_back(tmp_path):
-    summaries.write_hparams_layout(tmp_path, {"contestant": ["plain", "batch_norm"]}, {"test_accuracy": "test accuracy"})
+    summaries.write_hparams(tmp_path, {"contestant": "plain"}, layout=({"contestant": ["plain", "batch_norm"]}, {"test_accuracy": "test accuracy"}))
     experiment = hparams_data(tmp_path)["_hparams_/experiment"].experiment
     assert [info.name for info in experiment.hparam_infos] == ["contestant"]
     assert [(info.name.tag, info.display_name) for info in experiment.metric_infos] == [("test_accuracy", "test accuracy")]

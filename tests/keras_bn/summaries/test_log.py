@@ -1,6 +1,5 @@
 """A log that several write into, that a resumed training continues, and that a real TensorBoard server shows."""
 
-import contextlib
 import gc
 import json
 import pathlib
@@ -36,8 +35,7 @@ def logged(tmp_path):
         descriptions = dict.fromkeys(scalars, "its own name")
         logs[0].write(record["step"], summaries.Measured(scalars, descriptions, {"variance_shift/inputs": np.arange(10.0)}), logs[0])
     logs[0].draw("variance_shift/ratio", RECORDS, "ratio")
-    with contextlib.closing(summaries.writer(tmp_path / "run")) as run:
-        summaries.write_hparams(run, {"learning_rate": 0.5})
+    summaries.write_hparams(tmp_path / "run", {"learning_rate": 0.5})
     return tmp_path
 
 

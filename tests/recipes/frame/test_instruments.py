@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import keras_bn
-from recipes import instruments
+from keras_bn import surgery
+from recipes.frame import instruments, tasks
 
 ALL = ["internal_covariate_shift", "loss_landscape", "variance_shift", "activation_statistics"]
 
@@ -22,7 +23,27 @@ def test_each_net_is_measured_without_a_refusal(normalisation, measured, tmp_pat
     layers = [] if normalisation is None else [normalisation()]
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4), *layers, keras.layers.Dense(2)])
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    chosen = instruments.of(model, types.SimpleNamespace(x_train=x, y_train=y), 1, str(tmp_path))
+    data = types.SimpleNamespace(sample=lambda size: (x[:size], y[:size]))
+    chosen = instruments.usual(model, data, tasks.Classification(), 1, str(tmp_path))
     assert [instrument.name for instrument in chosen] == measured
     model.fit(x, y, batch_size=8, verbose=0, callbacks=chosen)
     assert all(instrument.history and "error" not in instrument.history[-1] for instrument in chosen)
+
+
+def test_the_score_with_re_estimated_statistics_is_of_the_net_with_them(make, dataset):
+    training = make("batch_norm")
+    net = training.build(None)
+    training.task.compile(net, "sgd", False)
+    before = net.get_weights()
+    result = instruments.recalibrated(dataset, training.task)(net)
+    for weight, expected in zip(net.get_weights(), before):
+        np.testing.assert_array_equal(weight, expected)
+    x_train, _, x_test, y_test = dataset.in_memory()
+    surgery.recalibrate(net, x_train, verbose=False)
+    accuracy = np.mean(net.predict(x_test, verbose=0).argmax(1) == y_test)
+    assert result == {"recalibrated_test_accuracy": pytest.approx(accuracy, abs=1e-6)}
+
+
+def test_a_net_without_batch_normalisation_has_no_such_score(make, dataset):
+    training = make("plain")
+    assert instruments.recalibrated(dataset, training.task)(training.build(None)) == {}

@@ -1,4 +1,4 @@
-"""The networks: VGG for small images, plain, normalised, grown and with auxiliary classifiers."""
+"""VGG for small images: plain, normalised, grown and with auxiliary classifiers."""
 
 import keras
 
@@ -10,6 +10,7 @@ FILTERS = (64, 128, 256, 512, 512)
 DENSE_UNITS = 4096
 AUXILIARY_STAGES = (3, 4)
 AUXILIARY_FILTERS, AUXILIARY_UNITS, AUXILIARY_DROPOUT = 128, 1024, 0.7
+AUXILIARY_LOSS_WEIGHT = 0.3  # Szegedy et al. 2015, sec. 5.
 
 
 def initializer(name):
@@ -37,8 +38,7 @@ def vgg(depth, input_shape, classes, *, width, kernel_initializer, weight_decay,
         batch_norm, auxiliary: see above.
 
     Returns:
-        (model, training_model): `model` maps (N, H, W, C) to logits (N, classes). `training_model` is `model`, or with `auxiliary` a model over the same layers
-        whose outputs are a list: the logits, then those of each auxiliary classifier.
+        A model from (N, H, W, C) to logits (N, classes); with `auxiliary` to a list: the logits, then those of each auxiliary classifier.
 
     Source: Simonyan & Zisserman 2015, sec. 2.1 and table 1; auxiliary classifiers: Szegedy et al. 2015, sec. 5.
     """
@@ -79,10 +79,7 @@ def vgg(depth, input_shape, classes, *, width, kernel_initializer, weight_decay,
         x = keras.layers.Dense(scaled(DENSE_UNITS), activation="relu", name=f"dense{number}", **weights())(x)
         x = keras.layers.Dropout(dropout, name=f"dropout{number}")(x)
     logits = keras.layers.Dense(classes, name="logits", **weights())(x)
-    model = keras.Model(inputs, logits, name=f"vgg{depth}")
-    if not auxiliary:
-        return model, model
-    return model, keras.Model(inputs, [logits, *auxiliary_logits], name=f"vgg{depth}_training")
+    return keras.Model(inputs, [logits, *auxiliary_logits] if auxiliary else logits, name=f"vgg{depth}")
 
 
 def grow(shallow, deep):

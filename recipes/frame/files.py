@@ -4,7 +4,7 @@ import json
 import os
 import pathlib
 
-from recipes.refusal import Refusal
+from recipes.frame.refusal import Refusal
 
 TEMPORARY = ".tmp"
 

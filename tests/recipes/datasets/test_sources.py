@@ -1,14 +1,20 @@
 """The images: what is read is right, and what cannot be right is refused with the file's name, what was found and what is expected."""
 
 import math
+import types
 
 import keras
 import numpy as np
 import pytest
 import sklearn.datasets
+import tensorflow as tf
 
-from recipes import data
-from recipes.refusal import Refusal
+from recipes.datasets import sources
+from recipes.frame.refusal import Refusal
+
+
+def load(name, data_dir=None, image_size=32):
+    return sources.load(types.SimpleNamespace(dataset=name, data_dir=data_dir and str(data_dir), image_size=image_size))
 
 
 def arrays(rng, **replaced):
@@ -22,13 +28,14 @@ def arrays(rng, **replaced):
 
 
 def test_digits_are_scikit_learns_split_by_class():
-    dataset = data.load("digits")
-    assert dataset.x_train.shape == (1437, 32, 32, 3)
-    assert dataset.x_test.shape == (360, 32, 32, 3)
+    dataset = load("digits")
+    x_train, _, x_test, _ = dataset.in_memory()
+    assert x_train.shape == (1437, *dataset.image_shape) == (1437, 32, 32, 3)
+    assert x_test.shape == (360, 32, 32, 3)
     assert dataset.classes == 10
     counts = np.bincount(sklearn.datasets.load_digits().target)
-    np.testing.assert_allclose(np.bincount(dataset.y_test), counts / 5, atol=1)
-    np.testing.assert_array_equal(np.bincount(dataset.y_test) + np.bincount(dataset.y_train), counts)
+    np.testing.assert_allclose(np.bincount(dataset.test.labels), counts / 5, atol=1)
+    np.testing.assert_array_equal(np.bincount(dataset.test.labels) + np.bincount(dataset.training.labels), counts)
     assert dataset.chance == 37 / 360
     right = round(dataset.chance_bound * 360)
     tails = [sum(math.comb(360, k) * (37 / 360) ** k * (323 / 360) ** (360 - k) for k in range(least + 1, 361)) for least in (right, right - 1)]
@@ -36,32 +43,35 @@ def test_digits_are_scikit_learns_split_by_class():
 
 
 def test_the_split_is_the_same_every_time():
-    np.testing.assert_array_equal(data.load("digits").x_test, data.load("digits").x_test)
+    np.testing.assert_array_equal(load("digits").test.images, load("digits").test.images)
 
 
 def test_training_images_are_normalised_by_their_own_channels_and_test_images_by_the_same(tmp_path, rng):
     given = arrays(rng)
     given["x_train"] = (given["x_train"] // [1, 2, 4]).astype(np.uint8)
     np.savez(tmp_path / "cifar10.npz", **{name: value[:, :32, :32] if name.startswith("x") else value for name, value in given.items()})
-    dataset = data.load("cifar10", tmp_path)
-    np.testing.assert_allclose(dataset.x_train.mean(axis=(0, 1, 2), dtype=float), 0, atol=1e-5)
-    np.testing.assert_allclose(dataset.x_train.std(axis=(0, 1, 2), dtype=float), 1, atol=1e-5)
+    dataset = load("cifar10", tmp_path)
+    x_train, y_train, x_test, _ = dataset.in_memory()
+    np.testing.assert_allclose(x_train.mean(axis=(0, 1, 2), dtype=float), 0, atol=1e-5)
+    np.testing.assert_allclose(x_train.std(axis=(0, 1, 2), dtype=float), 1, atol=1e-5)
     train, test = (given[name][:, :32, :32].astype(float) for name in ("x_train", "x_test"))
     expected = (test - train.mean(axis=(0, 1, 2))) / train.std(axis=(0, 1, 2))
-    np.testing.assert_allclose(dataset.x_test, expected, atol=1e-5)
-    assert dataset.y_train.tolist() == given["y_train"][:, 0].tolist()
+    np.testing.assert_allclose(x_test, expected, atol=1e-5)
+    assert y_train.tolist() == given["y_train"][:, 0].tolist()
 
 
 def test_grey_images_of_another_size_become_32_by_32_with_3_channels(tmp_path, rng):
     np.savez(tmp_path / "mnist.npz", **arrays(rng, x_train=rng.random((30, 28, 28)), x_test=rng.random((9, 28, 28))))
-    dataset = data.load("mnist", tmp_path)
+    dataset = load("mnist", tmp_path)
     assert dataset.image_shape == (32, 32, 3)
-    np.testing.assert_array_equal(dataset.x_test[..., 0], dataset.x_test[..., 2])
+    x_test = dataset.in_memory()[2]
+    assert x_test.shape == (9, 32, 32, 3)
+    np.testing.assert_array_equal(x_test[..., 0], x_test[..., 2])
 
 
 def test_a_constant_channel_becomes_0(tmp_path, rng):
     np.savez(tmp_path / "mnist.npz", **arrays(rng, x_train=np.full((30, 28, 28), 254), x_test=np.full((9, 28, 28), 254)))
-    np.testing.assert_allclose(data.load("mnist", tmp_path).x_train, 0, atol=1e-4)  # Resized, 254 is 254 to float32's seven digits.
+    np.testing.assert_allclose(load("mnist", tmp_path).in_memory()[0], 0, atol=1e-4)  # Resized, 254 is 254 to float32's seven digits.
 
 
 def save_images(folder, classes, number, rng):
@@ -73,23 +83,24 @@ def save_images(folder, classes, number, rng):
 
 def test_a_folder_of_images_a_class(tmp_path, rng):
     save_images(tmp_path, ["cat", "dog", "emu"], 10, rng)
-    dataset = data.load(str(tmp_path))
-    assert (len(dataset.y_train), len(dataset.y_test), dataset.image_shape) == (24, 6, (32, 32, 3))
-    assert np.bincount(dataset.y_test).tolist() == [2, 2, 2]
-    brightness = [dataset.x_train[dataset.y_train == label].mean() for label in range(3)]
+    dataset = load(str(tmp_path))
+    x_train, y_train, _, _ = dataset.in_memory()
+    assert (x_train.shape, dataset.test_size, dataset.image_shape) == ((24, 32, 32, 3), 6, (32, 32, 3))
+    assert np.bincount(dataset.test.labels).tolist() == [2, 2, 2]
+    brightness = [x_train[y_train == label].mean() for label in range(3)]
     assert brightness == sorted(brightness)
 
 
 def test_a_folder_that_is_split_already(tmp_path, rng):
     save_images(tmp_path / "train", ["cat", "dog"], 6, rng)
     save_images(tmp_path / "test", ["cat", "dog"], 2, rng)
-    dataset = data.load(str(tmp_path))
-    assert (len(dataset.y_train), len(dataset.y_test), dataset.classes) == (12, 4, 2)
+    dataset = load(str(tmp_path))
+    assert (len(dataset.training.labels), len(dataset.test.labels), dataset.classes) == (12, 4, 2)
 
 
 def refusal(name, data_dir=None):
     with pytest.raises(Refusal) as caught:
-        data.load(name, data_dir)
+        load(name, data_dir)
     return str(caught.value)
 
 
@@ -110,9 +121,9 @@ NAN = np.full((30, 32, 32), np.nan)
         (dict(y_train=np.zeros((30, 3), int)), "y_train has the shape (30, 3) for 30 images; expected (30,), one label an image."),
         (dict(y_test=np.zeros(8, int)), "y_test has the shape (8,) for 9 images; expected (9,), one label an image."),
         (dict(y_train=np.arange(30) % 3 / 2), "y_train has the dtype float64; expected integer labels."),
-        (dict(y_train=np.arange(30) % 3 + 1), "y_train has 3 different labels from 1 to 3; expected every label from 0 to 2: number the classes anew, from 0."),
-        (dict(y_train=np.arange(30) % 3 * 2), "y_train has 3 different labels from 0 to 4; expected every label from 0 to 2: number the classes anew, from 0."),
-        (dict(y_train=np.zeros(30, int)), "y_train has 1 different labels from 0 to 0; expected every label from 0 to 1: number the classes anew, from 0."),
+        (dict(y_train=np.arange(30) % 3 + 1), "y_train has 3 different labels from 1 to 3; expected every label from 0 to 2: number the classes from 0."),
+        (dict(y_train=np.arange(30) % 3 * 2), "y_train has 3 different labels from 0 to 4; expected every label from 0 to 2: number the classes from 0."),
+        (dict(y_train=np.zeros(30, int)), "y_train has 1 different labels from 0 to 0; expected every label from 0 to 1: number the classes from 0."),
         (dict(y_test=np.arange(9) % 4), "y_test has labels from 0 to 3; expected labels from 0 to 2, those of y_train."),
     ],
 )
@@ -141,7 +152,7 @@ def test_a_file_that_is_no_npz_is_refused(content, tmp_path):
 def test_what_is_not_in_the_folder_is_downloaded(tmp_path, rng, monkeypatch):
     given = arrays(rng)
     monkeypatch.setattr(keras.datasets.cifar10, "load_data", lambda: ((given["x_train"], given["y_train"]), (given["x_test"], given["y_test"])))
-    assert data.load("cifar10", tmp_path).y_test.tolist() == given["y_test"].tolist()
+    assert load("cifar10", tmp_path).test.labels.tolist() == given["y_test"].tolist()
 
 
 @pytest.mark.parametrize("data_dir", [None, "somewhere"])
@@ -162,15 +173,15 @@ def test_a_name_goes_before_a_folder_of_that_name(tmp_path, rng, monkeypatch):
     (tmp_path / "mnist").mkdir()
     np.savez(tmp_path / "mnist.npz", **arrays(rng))
     monkeypatch.chdir(tmp_path)
-    assert data.load("mnist", ".").classes == 3
+    assert load("mnist", ".").classes == 3
 
 
 def test_other_images_are_described_otherwise(tmp_path, rng):
     np.savez(tmp_path / "mnist.npz", **arrays(rng))
-    before = data.load("mnist", tmp_path).described
-    assert data.load("mnist", tmp_path).described == before
+    before = load("mnist", tmp_path).described
+    assert load("mnist", tmp_path).described == before
     np.savez(tmp_path / "mnist.npz", **arrays(rng))
-    assert data.load("mnist", tmp_path).described != before
+    assert load("mnist", tmp_path).described != before
 
 
 @pytest.mark.parametrize(("name", "data_dir", "flag"), [("gs://bucket/images", None, "dataset"), ("mnist", "gs://bucket/images", "data_dir")])
@@ -180,8 +191,7 @@ def test_a_folder_on_another_machine_is_refused(name, data_dir, flag):
 
 
 def test_a_data_dir_that_is_not_there_is_refused(tmp_path):
-    expected = "is no folder; expected the one that mnist.npz lies in, or is to be looked for before it is downloaded."
-    assert refusal("mnist", tmp_path / "typo") == f"--data_dir={tmp_path}/typo {expected}"
+    assert refusal("mnist", tmp_path / "typo") == f"--data_dir={tmp_path}/typo does not exist; give the folder that contains mnist.npz."
 
 
 def test_an_unknown_name_is_refused():
@@ -190,7 +200,7 @@ def test_an_unknown_name_is_refused():
 
 
 def test_folders_that_cannot_be_right_are_refused(tmp_path, rng):
-    assert refusal(str(tmp_path)).startswith(f"{tmp_path} cannot be read as images (")
+    assert refusal(str(tmp_path)) == f"{tmp_path} holds no images; expected one sub-folder of .png, .jpg, .bmp or .gif files a class."
     save_images(tmp_path / "one", ["cat"], 3, rng)
     expected = "has 1 sub-folders, the smallest with 3 images; expected two or more classes with two or more images each."
     assert refusal(str(tmp_path / "one")) == f"{tmp_path}/one {expected}"
@@ -203,37 +213,27 @@ def test_folders_that_cannot_be_right_are_refused(tmp_path, rng):
     assert refusal(str(tmp_path / "two")) == expected
 
 
-def test_an_image_that_is_broken_is_refused(tmp_path, rng):
+def test_a_folder_of_files_that_are_no_images_is_refused(tmp_path, rng):
     save_images(tmp_path, ["cat", "dog"], 3, rng)
-    (tmp_path / "dog" / "1.png").write_bytes(b"no image")
-    expected = f"{tmp_path} cannot be read as images ({tmp_path}/dog/1.png is no image); expected one sub-folder of .png, .jpg, .bmp or .gif files a class."
-    assert refusal(str(tmp_path)) == expected
+    for path in tmp_path.rglob("*.png"):
+        path.write_bytes(b"no image")
+    message = refusal(str(tmp_path))
+    assert message.startswith(f"{tmp_path} cannot be read as images ({tmp_path}/")
+    assert message.endswith(".png is no image); expected .png, .jpg, .bmp or .gif files: remove it.")
 
 
-def order(dataset, seed, first_epoch, batches, batch_size=7):
-    return [y.numpy().tolist() for _, y in data.training_batches(dataset, batch_size, seed, first_epoch).take(batches)]
+def test_images_of_a_folder_are_read_while_they_are_used(tmp_path, rng):
+    save_images(tmp_path, ["cat", "dog"], 5, rng)
+    dataset = load(str(tmp_path), image_size=16)
+    assert dataset.image_shape == (16, 16, 3)
+    x, _, _, _ = dataset.in_memory()
+    np.testing.assert_allclose(x.mean(axis=(0, 1, 2), dtype=float), 0, atol=1e-5)
+    for path in tmp_path.rglob("*.png"):
+        path.unlink()
+    with pytest.raises(tf.errors.NotFoundError):
+        dataset.in_memory()
 
 
-@pytest.fixture
-def numbered(rng):
-    labels = np.arange(30, dtype=np.int32)
-    images = np.broadcast_to(labels[:, np.newaxis, np.newaxis, np.newaxis], (30, 32, 32, 1)).astype(np.float32)
-    return data.Dataset("numbered", images, labels, images, labels)
-
-
-def test_an_epoch_holds_each_image_at_most_once_and_whole_batches_only(numbered):
-    for first_epoch in (0, 5):
-        epoch = order(numbered, 0, first_epoch, 4)
-        assert [len(batch) for batch in epoch] == [7] * 4
-        assert len({label for batch in epoch for label in batch}) == 28
-
-
-def test_the_order_depends_on_seed_and_epoch_alone(numbered):
-    assert order(numbered, 3, 0, 12)[8:] == order(numbered, 3, 2, 4)
-    assert order(numbered, 3, 0, 4) != order(numbered, 4, 0, 4)
-    assert order(numbered, 3, 0, 4) != order(numbered, 3, 1, 4)
-
-
-def test_images_keep_their_labels(numbered):
-    for x, y in data.training_batches(numbered, 7, 0, 0).take(5):
-        np.testing.assert_array_equal(x[:, 3, 4, 0], y)
+def test_bytes_of_the_right_size_stay_bytes(tmp_path, rng):
+    np.savez(tmp_path / "cifar10.npz", **arrays(rng))
+    assert load("cifar10", tmp_path, image_size=40).training.images.dtype == np.uint8

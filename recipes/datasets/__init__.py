@@ -1,0 +1,1 @@
+"""What recipes train on: images, read and checked, and numbers for regression."""

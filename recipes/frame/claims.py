@@ -1,0 +1,106 @@
+"""What is said of a claim: a verdict by a rule, which has the measurement's own error in it."""
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+HOLDS, PARTLY, DOES_NOT_HOLD, NOT_TESTABLE = "holds", "holds partly", "does not hold here", "not testable at this scale"
+VERDICTS = HOLDS, PARTLY, DOES_NOT_HOLD, NOT_TESTABLE
+CONFIDENCE = 0.95
+
+
+class Judgement(NamedTuple):
+    """verdict: one of VERDICTS. measured: the numbers, in words. why: one clause."""
+
+    verdict: str
+    measured: str
+    why: str
+
+
+class Interval(NamedTuple):
+    """A mean over seeds, and how far it may be off with CONFIDENCE; infinitely far where there is one seed."""
+
+    mean: float
+    error: float
+
+    @property
+    def lower(self):
+        return self.mean - self.error
+
+    @property
+    def upper(self):
+        return self.mean + self.error
+
+
+def interval(values: Sequence[float]) -> Interval:
+    """Of the mean of some values, by Student's t.
+
+    Example:
+        >>> interval([1.0, 2.0, 3.0])
+        Interval(mean=2.0, error=2.484...)
+    """
+    import scipy.stats  # Not at the top of the file: a recipe's --help need not wait for it.
+
+    if len(values) < 2:
+        return Interval(values[0], math.inf)
+    quantile = float(scipy.stats.t.ppf(0.5 + CONFIDENCE / 2, len(values) - 1))
+    return Interval(statistics.mean(values), quantile * statistics.stdev(values) / math.sqrt(len(values)))
+
+
+def exceeds(greater: Sequence[float], less: Sequence[float], by: float = 0.0) -> str:
+    """Whether the one exceeds the other by more than `by`, seed by seed: holds, does not hold, or partly where the error of the mean difference does not tell.
+
+    Args:
+        greater, less: one value a seed, in the same order of seeds.
+        by: how much greater it is claimed to be.
+    """
+    differences = interval([a - b for a, b in zip(greater, less, strict=True)])
+    if not math.isfinite(differences.error):
+        return NOT_TESTABLE
+    if differences.lower > by:
+        return HOLDS
+    return DOES_NOT_HOLD if differences.upper <= by else PARTLY
+
+
+def mean_and_deviation(values: Sequence[float | None], digits: int = 3) -> str:
+    """ "mean ± standard deviation" (divisor N-1) of the values that are not None, and how many those are where some are missing."""
+    present = [value for value in values if value is not None]
+    if not present:
+        return "-"
+    text = f"{statistics.mean(present):.{digits}f}"
+    if len(present) > 1:
+        text += f" ± {statistics.stdev(present):.{digits}f}"
+    return text if len(present) == len(values) else f"{text} ({len(present)} of {len(values)})"
+
+
+def better(one: str, other: str, by: float = 0.0, what: str = "test accuracy") -> Callable[[dict], Judgement]:
+    """A rule: the numbers of `one` are greater than those of `other`, seed by seed, by more than `by`.
+
+    Args:
+        one, other: contestants, keys of the evidence, whose values are lists of one number a seed.
+        by: how much greater it is claimed to be.
+        what: the numbers are, in words.
+    """
+
+    def rule(evidence):
+        difference = interval([a - b for a, b in zip(evidence[one], evidence[other], strict=True)])
+        seeds = len(evidence[one])
+        measured = f"{what} {one} {mean_and_deviation(evidence[one])}, {other} {mean_and_deviation(evidence[other])}, {seeds} seed{'' if seeds == 1 else 's'}"
+        if seeds < 2:
+            return Judgement(NOT_TESTABLE, measured, "one seed has no spread")
+        why = f"the difference is {difference.mean:.3f}, at {CONFIDENCE:.0%} between {difference.lower:.3f} and {difference.upper:.3f}"
+        return Judgement(exceeds(evidence[one], evidence[other], by), measured, why)
+
+    return rule
+
+
+def judged(claims, experiment):
+    """Those of the claims that the trainings tell of, as a list of (claim, `Judgement`, evidence).
+
+    Args:
+        claims: list of `recipe.Claim`.
+        experiment: `experiment.Experiment`.
+    """
+    pairs = [(claim, claim.evidence(experiment)) for claim in claims]
+    return [(claim, claim.rule(evidence), evidence) for claim, evidence in pairs if evidence is not None]

@@ -1,0 +1,54 @@
+"""What a recipe measures of nets while they train, if its question does not ask for more."""
+
+import keras
+
+from keras_bn import callbacks
+
+IMAGES = 1024  # Training images for the variance shift.
+BATCH = 128  # Of those, for the activations.
+
+
+def usual(net, data, task, every, log_dir):
+    """The callbacks that measure a training: covariate shift and landscape of any net; variance shift and activations of nets whose layers normalise by mean
+    and variance, as `LpBatchNormalization` does with p = 2 only.
+
+    Args:
+        net: the one that is trained.
+        data: its data.
+        task: its task.
+        every: optimizer steps between two measurements; 0 for no callbacks.
+        log_dir: the TensorBoard run that they write.
+    """
+    if not every:
+        return []
+    instruments = [callbacks.InternalCovariateShift(log_dir, every), callbacks.LossLandscape(log_dir, every)]
+    if any(isinstance(layer, keras.layers.BatchNormalization) and getattr(layer, "normalises_by_variance", True) for layer in net.layers):
+        x, y = data.sample(IMAGES)
+        instruments += [callbacks.VarianceShift(x, log_dir, every), callbacks.ActivationStatistics((x[:BATCH], task.targets(net, y[:BATCH])), log_dir, every)]
+    return instruments
+
+
+def recalibrated(data, task, images=2000, batch_size=100):
+    """For `Training.at_end`: the task's score on the test data, with statistics that batch normalisation gets from training images at the final weights.
+
+    Args:
+        data: `images.Images`.
+        task: its task.
+        images: training images, drawn, that the statistics are of.
+        batch_size: of them.
+    """
+    from keras_bn import surgery
+
+    def measure(net):
+        if not any(isinstance(layer, keras.layers.BatchNormalization) for layer in net.layers):
+            return {}
+        x, _ = data.sample(images)
+        changes = surgery.recalibrate(net, x, batch_size=batch_size, verbose=False)
+        try:
+            logs = net.evaluate(data.test_batches().map(lambda x, y: (x, task.targets(net, y))), verbose=0, return_dict=True)
+        finally:
+            changes.undo()
+        quantities = task.recorded(net, {**logs, **{f"val_{name}": value for name, value in logs.items()}})
+        return {f"recalibrated_{task.score}": quantities[task.score]}
+
+    return measure

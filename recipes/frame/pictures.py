@@ -1,0 +1,119 @@
+"""How pictures look: one style for all, and the forms that recipes share."""
+
+import io
+import math
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import seaborn as sns
+from matplotlib import pyplot as plt
+
+from recipes.frame import files, report
+
+WIDEST_ROW = 3  # Panels beside each other.
+PALETTE = "colorblind"  # Ten colours that the colour-blind can tell apart.
+
+
+def save(picture, experiment, folder):
+    """Draws and writes a picture; returns whether there was something to draw.
+
+    Args:
+        picture: `recipe.Picture`.
+        experiment: `experiment.Experiment`.
+        folder: path.
+    """
+    sns.set_theme(context="notebook", style="whitegrid", palette=PALETTE, rc={"axes.titlesize": 11})
+    figure = picture.draw(experiment)
+    if figure is None:
+        return False
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
+    plt.close(figure)
+    files.write(folder / f"{picture.name}.png", buffer.getvalue())
+    return True
+
+
+def curves(rows, label, title, *, hue="contestant", panels=(), order=None, limits=None, log=False, reference=None):
+    """A quantity over optimizer steps: mean over the seeds as a line, standard deviation as a band, single seeds as thin lines; a panel a combination.
+
+    Args:
+        rows: of `tables.tidy`, of one quantity.
+        label: of the y-axis, with its unit.
+        title: what was found.
+        hue: the column that colours and dashes tell apart.
+        panels: columns, each combination of whose values is a panel; those with one value make none.
+        order: values of `hue`, so that a contestant has one colour in all pictures; None: as they come.
+        limits: of the y-axis.
+        log: whether the y-axis is logarithmic.
+        reference: (value, what it is called): a dotted line.
+
+    Returns:
+        A figure.
+    """
+    panels = [name for name in panels if rows[name].nunique() > 1]
+    named = [", ".join(_named(name, value) for name, value in zip(panels, values)) for values in rows[panels].itertuples(index=False)]
+    groups = rows.assign(panel=named).groupby("panel", sort=False)
+    order = [name for name in (order or rows[hue].unique()) if name in set(rows[hue])]
+    look = dict(x="step", y="value", hue=hue, hue_order=order, palette=sns.color_palette(PALETTE, len(order)), style=hue, style_order=order)
+    columns = min(WIDEST_ROW, math.ceil(len(groups) ** 0.5))
+    lines = math.ceil(len(groups) / columns)
+    size = (7.5, 4.2) if len(groups) == 1 else (4 * columns, 0.9 + 3 * lines)
+    figure, axes = plt.subplots(lines, columns, figsize=size, squeeze=False, sharex=True, sharey=True, layout="constrained")
+    for axis, (name, of_panel) in zip(axes.flat, groups):
+        sns.lineplot(of_panel, **look, errorbar="sd", linewidth=2.2, legend=name == next(iter(groups.groups)), ax=axis)
+        if of_panel["seed"].nunique() > 1:
+            sns.lineplot(of_panel, **look, units="run", estimator=None, linewidth=0.6, alpha=0.6, legend=False, ax=axis)
+        if reference is not None:
+            axis.axhline(reference[0], color="0.4", linestyle=":", linewidth=1.2)
+            axis.annotate(reference[1], (0.99, reference[0]), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8, color="0.3")
+        axis.set(title=name, xlabel="", ylabel="", yscale="log" if log else "linear")
+        if limits is not None:
+            axis.set_ylim(*limits)
+    for axis in axes.flat[len(groups) :]:
+        axis.remove()
+    handles, labels = axes.flat[0].get_legend_handles_labels()
+    axes.flat[0].get_legend().remove()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    figure.suptitle(title, fontsize=12)
+    figure.supxlabel("optimizer steps", fontsize=10)
+    figure.supylabel(label, fontsize=10)
+    return figure
+
+
+def heatmap(rows, label, title, *, index, columns, limits=(None, None), digits=3):
+    """The mean of a quantity over the seeds, by what was chosen: a field a combination, with its number.
+
+    Args:
+        rows: of `tables.tidy`, of one quantity, one a training.
+        label: of the colour bar.
+        title: what was found.
+        index, columns: lists of column names, whose values make rows and columns.
+        limits: of the colours.
+        digits: of the numbers.
+    """
+    values = rows.pivot_table(index=index, columns=columns, values="value", aggfunc="mean", sort=False)
+    figure, axis = plt.subplots(figsize=(2.5 + 1.3 * values.shape[1], 1.5 + 0.6 * values.shape[0]), layout="constrained")
+    sns.heatmap(values, annot=True, fmt=f".{digits}f", cmap="viridis", vmin=limits[0], vmax=limits[1], ax=axis, cbar_kws={"label": label}, linewidths=1)
+    figure.suptitle(title, fontsize=12)
+    axis.set(xlabel=", ".join(columns).replace("_", " "), ylabel=", ".join(index).replace("_", " "))
+    axis.tick_params(axis="y", rotation=0)
+    return figure
+
+
+def outcomes(experiment):
+    """A title that says what was found: what became of each contestant."""
+    said = {}
+    for key, group in report.grouped(experiment, without=[name for name in group_names(experiment) if name != "contestant"]).items():
+        said.setdefault(report.counted([result["verdict"] for result in group]), []).append(dict(key)["contestant"])
+    return "; ".join(f"{', '.join(names)}: {verdict}" for verdict, names in said.items())
+
+
+def group_names(experiment):
+    """The hyperparameters."""
+    return list(dict.fromkeys(name for one in experiment.trainings.values() for name in one.hyperparameters))
+
+
+def _named(name, value):
+    return value if isinstance(value, str) else f"{name.replace('_', ' ')} {value:g}"

@@ -1,0 +1,75 @@
+"""A recipe from the command line to its report."""
+
+import datetime
+import json
+import shlex
+import sys
+
+from recipes.frame import commands, files, flags, quiet
+from recipes.frame.refusal import Refusal
+
+
+def run(recipe, arguments=None):
+    """Runs a recipe as a program, and exits with 0, or with 1 after one sentence on the standard error stream.
+
+    Args:
+        recipe: `Recipe`.
+        arguments: list of str; None: those of the process.
+    """
+    try:
+        settings = flags.parsed(recipe, sys.argv[1:] if arguments is None else arguments)
+        if settings.help:
+            print(flags.help_text(recipe))
+            return
+        with quiet.importing():
+            import tensorflow  # noqa: F401
+        conduct(recipe, settings)
+    except Refusal as refusal:
+        sys.exit(f"error: {refusal}")
+    except KeyboardInterrupt:
+        sys.exit(130)  # Nothing was begun: what was tells itself how to go on.
+
+
+def conduct(recipe, settings):
+    """Runs the experiment, writes report, pictures and results.json, and prints the table and the answer.
+
+    Args:
+        recipe: `Recipe`.
+        settings: namespace, as of `flags.parsed`.
+    """
+    # Not at the top of the file: --help and a mistyped flag need not wait for TensorFlow.
+    from recipes.frame import claims, experiment, machine, pictures, report, workdir
+
+    path = files.local("workdir", settings.workdir or f"runs/{recipe.name}-{datetime.datetime.now():%Y-%m-%d-%H%M%S}")
+    settings = workdir.merged(path, recipe, settings)
+    data = recipe.data(settings)
+    _refuse_large_batches(settings, data)
+    trainings = experiment.named(recipe, recipe.trainings(settings, data))
+    about_machine = machine.described()
+    with workdir.Workdir(path, recipe, settings, data.described, about_machine) as folder, folder.resumable():
+        counted = f"{len(trainings)} training{'' if len(trainings) == 1 else 's'}"
+        print(f"{counted} on {data.in_words}, with {machine.device(about_machine)}, into {folder.path}", flush=True)
+        conducted = experiment.conduct(recipe, trainings, folder)
+        judged = claims.judged(recipe.claims, conducted)
+        drawn = [picture for picture in recipe.pictures if pictures.save(picture, conducted, folder.path)]
+        notes = recipe.notes(settings)
+        files.write(folder.path / "report.md", report.markdown(recipe, conducted, folder.config, [pair[:2] for pair in judged], drawn, notes))
+        results = {
+            "recipe": recipe.name,
+            **{name: folder.config[name] for name in ("flags", "data", "machine")},
+            "results": conducted.results,
+            "claims": [
+                {"name": claim.name, "verdict": said.verdict, "measured": said.measured, "why": said.why, "evidence": evidence}
+                for claim, said, evidence in judged
+            ],
+        }
+        files.write(folder.path / "results.json", json.dumps(results, indent=2, allow_nan=False) + "\n")
+    print("", report.table(conducted), *([report.answer([pair[:2] for pair in judged])] if judged else []), *notes, sep="\n\n", end="\n\n")
+    print("Report and pictures:", *(folder.path / name for name in ("report.md", *(f"{picture.name}.png" for picture in drawn))))
+    print(f"TensorBoard: {commands.typed('tensorboard')} --logdir {shlex.quote(str(folder.tensorboard))}")
+
+
+def _refuse_large_batches(settings, data):
+    size = getattr(settings, "batch_size", None)
+    if size is not None and size > data.training_size:
+        raise Refusal(f"--batch_size={size} is more than the {data.training_size} training examples; choose a smaller one.")

@@ -1,0 +1,6 @@
+"""What a net learns: its loss, its metrics, and what became of it in a word. Nothing else knows them."""
+
+from recipes.frame.tasks.classification import Classification
+from recipes.frame.tasks.regression import Regression
+
+__all__ = ["Classification", "Regression"]

@@ -1,0 +1,39 @@
+"""The rules by which claims hold, on both sides of each edge."""
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from recipes.frame import claims
+
+
+def test_an_interval_is_student_s():
+    values = [0.3, 0.5, 0.9, 0.6]
+    lower, upper = scipy.stats.t.interval(0.95, 3, loc=np.mean(values), scale=scipy.stats.sem(values))
+    assert claims.interval(values) == pytest.approx((np.mean(values), (upper - lower) / 2))
+    assert claims.interval(values).lower == pytest.approx(lower)
+    assert claims.interval(values).upper == pytest.approx(upper)
+
+
+# Differences of 0.1, 0.2, 0.3: mean 0.2, error 4.303 * 0.1 / sqrt(3) = 0.248.
+@pytest.mark.parametrize(("by", "verdict"), [(-0.05, claims.HOLDS), (-0.047, claims.PARTLY), (0.44, claims.PARTLY), (0.45, claims.DOES_NOT_HOLD)])
+def test_what_exceeds_does_so_by_more_than_the_error(by, verdict):
+    assert claims.exceeds([0.4, 0.6, 0.8], [0.3, 0.4, 0.5], by) == verdict
+
+
+def test_one_seed_tells_nothing():
+    judgement = claims.better("grown", "plain")({"grown": [0.9], "plain": [0.1]})
+    assert judgement == ("not testable at this scale", "test accuracy grown 0.900, plain 0.100, 1 seed", "one seed has no spread")
+
+
+def test_a_rule_says_what_was_measured_and_why():
+    judgement = claims.better("grown", "plain")({"grown": [0.9, 0.8, 0.85], "plain": [0.1, 0.1, 0.1]})
+    assert judgement.verdict == "holds"
+    assert judgement.measured == "test accuracy grown 0.850 ± 0.050, plain 0.100 ± 0.000, 3 seeds"
+    assert judgement.why == "the difference is 0.750, at 95% between 0.626 and 0.874"
+
+
+def test_means_say_how_many_they_are_of():
+    assert claims.mean_and_deviation([0.1, None, 0.9]) == "0.500 ± 0.566 (2 of 3)"
+    assert claims.mean_and_deviation([None]) == "-"
+    assert claims.mean_and_deviation([0.25], digits=1) == "0.2"
