@@ -1,5 +1,6 @@
 """What an experiment found, in words: tables of trainings and of claims."""
 
+import itertools
 import shlex
 import statistics
 
@@ -85,7 +86,12 @@ def markdown(recipe, experiment, config, judged, pictures, notes=()):
         f"Machine: {machine['cpu']}, {machine['cores']} cores, accelerators: {', '.join(machine['accelerators']) or 'none'}; {machine['system']}; "
         f"Python {machine['python']}, TensorFlow {machine['tensorflow']}, Keras {machine['keras']}, keras_bn {machine['keras_bn']}."
     )
-    legends = dict.fromkeys(one.task.legend(one.data) for one in experiment.trainings.values())
+    legends, remarks = [], []
+    for task, of_task in itertools.groupby(experiment.results, lambda result: experiment.trainings[result["run"]].task):
+        of_task = list(of_task)
+        legends.append(task.legend(experiment.trainings[of_task[0]["run"]].data))
+        named = [(described(hyperparameters(experiment, result["run"])), result) for result in of_task]
+        remarks += task.remarks(named, experiment.trainings[of_task[0]["run"]].data)
     seconds = "Seconds are of training and evaluation, mean over the seeds."
     parts = [
         f"# {recipe.question}",
@@ -95,8 +101,9 @@ def markdown(recipe, experiment, config, judged, pictures, notes=()):
         *([claims(judged)] if judged else []),
         *(f"![{picture.shows}]({picture.name}.png)" for picture in pictures[:1]),
         table(experiment),
-        *legends,
+        *dict.fromkeys(legends),
         seconds,
+        *dict.fromkeys(remarks),
         *notes,
         *(f"![{picture.shows}]({picture.name}.png)" for picture in pictures[1:]),
     ]

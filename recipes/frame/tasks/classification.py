@@ -109,6 +109,20 @@ class Classification:
             for result, of_one in zip(results, records)
         ]
 
+    def remarks(self, named_results, data):
+        """Sentences about what the table does not show.
+
+        Args:
+            named_results: list of (what was chosen, in words, result with its verdict).
+            data: `images.Images`.
+        """
+        fallen = [
+            f"{name} ({result['best_test_accuracy']:.3f})"
+            for name, result in named_results
+            if verdicts.without_remark(result["verdict"]) == verdicts.AT_CHANCE and result["best_test_accuracy"] > data.chance_bound
+        ]
+        return [f"At chance at the end, but above it in some record (best test accuracy): {'; '.join(fallen)}."] if fallen else []
+
     def legend(self, data):
         """How the table is to be read."""
         return (

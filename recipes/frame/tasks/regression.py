@@ -50,6 +50,9 @@ class Regression:
         losses = [record["loss"] for record in records if record.get("loss") is not None]
         return len(losses) < verdicts.FEWEST_RECORDS or losses[-1] < (1 - STILL_FALLING) * losses[len(losses) // 2]
 
+    def remarks(self, named_results, data):
+        return []
+
     def legend(self, data):
         """How the table is to be read."""
         return (

@@ -188,6 +188,14 @@ def test_the_report_holds_command_claims_table_and_pictures(conducted):
     assert report.answer(judged).startswith("With batch normalisation a deep net trains from random weights (Ioffe & Szegedy, sec. 1): holds partly; ")
 
 
+def test_a_net_that_fell_back_is_named(conducted):
+    config = {"recipe": "deep_vgg", "flags": {}, "machine": machine.described()}
+    conducted.results[0]["best_test_accuracy"] = 1.0
+    text = report.markdown(deep_vgg.RECIPE, conducted, config, [], [])
+    named = "plain, depth 13, he_normal, learning rate 0.01, seed 0 (1.000)."
+    assert f"At chance at the end, but above it in some record (best test accuracy): {named}\n" in text
+
+
 def test_a_claim_whose_contestants_are_not_there_is_not_judged(conducted):
     assert deep_vgg.CLAIMS[0].evidence(conducted) is None
 
