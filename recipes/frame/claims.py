@@ -84,13 +84,14 @@ def better(one: str, other: str, by: float = 0.0, what: str = "test accuracy") -
     """
 
     def rule(evidence):
-        difference = interval([a - b for a, b in zip(evidence[one], evidence[other], strict=True)])
-        seeds = len(evidence[one])
+        pairs = [(a, b) for a, b in zip(evidence[one], evidence[other], strict=True) if a is not None and b is not None]
+        seeds = len(pairs)
         measured = f"{what} {one} {mean_and_deviation(evidence[one])}, {other} {mean_and_deviation(evidence[other])}, {seeds} seed{'' if seeds == 1 else 's'}"
         if seeds < 2:
-            return Judgement(NOT_TESTABLE, measured, "one seed has no spread")
+            return Judgement(NOT_TESTABLE, measured, "one seed has no spread" if seeds else "no seed has a number of both")
+        difference = interval([a - b for a, b in pairs])
         why = f"the difference is {difference.mean:.3f}, at {CONFIDENCE:.0%} between {difference.lower:.3f} and {difference.upper:.3f}"
-        return Judgement(exceeds(evidence[one], evidence[other], by), measured, why)
+        return Judgement(exceeds(*zip(*pairs), by), measured, why)
 
     return rule
 
@@ -103,4 +104,14 @@ def judged(claims, experiment):
         experiment: `experiment.Experiment`.
     """
     pairs = [(claim, claim.evidence(experiment)) for claim in claims]
-    return [(claim, claim.rule(evidence), evidence) for claim, evidence in pairs if evidence is not None]
+    pairs = [(claim, finite(evidence)) for claim, evidence in pairs if evidence is not None]
+    return [(claim, claim.rule(evidence), evidence) for claim, evidence in pairs]
+
+
+def finite(evidence):
+    """The same with None for what is not finite, as JSON has no such numbers."""
+    if isinstance(evidence, dict):
+        return {name: finite(value) for name, value in evidence.items()}
+    if isinstance(evidence, list | tuple):
+        return [finite(value) for value in evidence]
+    return None if isinstance(evidence, float) and not math.isfinite(evidence) else evidence

@@ -2,6 +2,7 @@
 
 import io
 import math
+import textwrap
 
 import matplotlib
 
@@ -13,6 +14,7 @@ from matplotlib import pyplot as plt
 from recipes.frame import files, report
 
 WIDEST_ROW = 3  # Panels beside each other.
+TITLE_CHARACTERS = 60  # A line of a title, a panel.
 PALETTE = "colorblind"  # Ten colours that the colour-blind can tell apart.
 
 
@@ -57,7 +59,7 @@ def curves(rows, label, title, *, hue="contestant", panels=(), order=None, limit
     groups = rows.assign(panel=named).groupby("panel", sort=False)
     order = [name for name in (order or rows[hue].unique()) if name in set(rows[hue])]
     look = dict(x="step", y="value", hue=hue, hue_order=order, palette=sns.color_palette(PALETTE, len(order)), style=hue, style_order=order)
-    columns = min(WIDEST_ROW, math.ceil(len(groups) ** 0.5))
+    columns = len(groups) if len(groups) <= WIDEST_ROW else min(WIDEST_ROW, math.ceil(len(groups) ** 0.5))
     lines = math.ceil(len(groups) / columns)
     size = (7.5, 4.2) if len(groups) == 1 else (4 * columns, 0.9 + 3 * lines)
     figure, axes = plt.subplots(lines, columns, figsize=size, squeeze=False, sharex=True, sharey=True, layout="constrained")
@@ -76,9 +78,10 @@ def curves(rows, label, title, *, hue="contestant", panels=(), order=None, limit
     handles, labels = axes.flat[0].get_legend_handles_labels()
     axes.flat[0].get_legend().remove()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    figure.suptitle(title, fontsize=12)
-    figure.supxlabel("optimizer steps", fontsize=10)
-    figure.supylabel(label, fontsize=10)
+    figure.suptitle(textwrap.fill(title, TITLE_CHARACTERS * columns), fontsize=12)
+    for axis in figure.axes:
+        place = axis.get_subplotspec()
+        axis.set(xlabel="optimizer steps" if place.is_last_row() else "", ylabel=label if place.is_first_col() else "")
     return figure
 
 
@@ -96,7 +99,7 @@ def heatmap(rows, label, title, *, index, columns, limits=(None, None), digits=3
     values = rows.pivot_table(index=index, columns=columns, values="value", aggfunc="mean", sort=False)
     figure, axis = plt.subplots(figsize=(2.5 + 1.3 * values.shape[1], 1.5 + 0.6 * values.shape[0]), layout="constrained")
     sns.heatmap(values, annot=True, fmt=f".{digits}f", cmap="viridis", vmin=limits[0], vmax=limits[1], ax=axis, cbar_kws={"label": label}, linewidths=1)
-    figure.suptitle(title, fontsize=12)
+    figure.suptitle(textwrap.fill(title, TITLE_CHARACTERS), fontsize=12)
     axis.set(xlabel=", ".join(columns).replace("_", " "), ylabel=", ".join(index).replace("_", " "))
     axis.tick_params(axis="y", rotation=0)
     return figure

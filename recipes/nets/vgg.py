@@ -3,6 +3,7 @@
 import keras
 
 import keras_bn
+from recipes.nets import initializers
 
 # Convolutions of each stage, and the width that the stage has at width multiplier 1. Simonyan & Zisserman 2015, table 1.
 CONFIGURATIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
@@ -11,13 +12,6 @@ DENSE_UNITS = 4096
 AUXILIARY_STAGES = (3, 4)
 AUXILIARY_FILTERS, AUXILIARY_UNITS, AUXILIARY_DROPOUT = 128, 1024, 0.7
 AUXILIARY_LOSS_WEIGHT = 0.3  # Szegedy et al. 2015, sec. 5.
-
-
-def initializer(name):
-    """A Keras initializer by its flag's name: "glorot_uniform", "he_normal", or "normal_S", a normal distribution of standard deviation S."""
-    if name.startswith("normal_"):
-        return keras.initializers.RandomNormal(stddev=float(name.removeprefix("normal_")))
-    return keras.initializers.get(name)
 
 
 def vgg(depth, input_shape, classes, *, width, kernel_initializer, weight_decay, dropout, batch_norm=False, auxiliary=False):
@@ -32,7 +26,7 @@ def vgg(depth, input_shape, classes, *, width, kernel_initializer, weight_decay,
         input_shape: (H, W, C), H and W at least 32.
         classes: how many there are.
         width: multiplies the number of filters and dense units; 1.0 is the paper's net.
-        kernel_initializer: its name (`initializer`). Biases start at 0.
+        kernel_initializer: its name (`initializers.named`). Biases start at 0.
         weight_decay: the gradient of each kernel gets `weight_decay * kernel`: an L2 penalty of half of that, as in the paper.
         dropout: rate behind each of the first two dense layers.
         batch_norm, auxiliary: see above.
@@ -46,7 +40,7 @@ def vgg(depth, input_shape, classes, *, width, kernel_initializer, weight_decay,
     def weights():
         """A new initializer for each layer: one that is shared would give all kernels of one shape the very same values."""
         return dict(
-            kernel_initializer=initializer(kernel_initializer),
+            kernel_initializer=initializers.named(kernel_initializer),
             kernel_regularizer=keras.regularizers.L2(weight_decay / 2) if weight_decay else None,
         )
 

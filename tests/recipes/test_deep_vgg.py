@@ -146,16 +146,3 @@ def test_a_refusal_is_one_line_of_the_terminal(tmp_path):
     assert process.stderr.startswith("error: flag --dataset=nowhere: 'nowhere' is not digits, ")
     assert process.stderr.count("\n") == 1
     assert not (tmp_path / "new").exists()
-
-
-def test_each_command_of_the_page_parses():
-    commands = [line.split("  ")[2] for line in deep_vgg.__doc__.splitlines() if line.startswith("    python -m recipes.deep_vgg")]
-    assert len(commands) == 5
-    for command in commands:
-        flags.parsed(deep_vgg.RECIPE, command.split()[3:])
-
-
-def test_recipes_are_listed_with_their_questions():
-    process = subprocess.run([sys.executable, "-m", "recipes"], cwd=ROOT, capture_output=True, text=True)
-    assert process.returncode == 0
-    assert "\ndeep_vgg  Can a 19-layer VGG be trained from random weights: plain, grown" in process.stdout

@@ -1,0 +1,72 @@
+"""Every recipe is a page that can be read, whose commands parse, and that runs two steps to a report with pictures."""
+
+import importlib
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+import recipes.__main__
+from recipes.frame import flags, program
+
+ROOT = pathlib.Path(__file__).parents[2]
+PAGES = recipes.__main__.questions()
+LONGEST_PAGE = 180
+SMALL = {  # So that two steps take seconds.
+    "deep_vgg": ["--contestants=plain,batch_norm", "--depth=11", "--width=0.03", "--batch_size=100", "--measure_every=0"],
+    "saturating_sigmoid": ["--depth=3", "--activations=sigmoid", "--measure_every=1"],
+}
+
+
+@pytest.fixture(params=PAGES)
+def recipe(request):
+    return importlib.import_module(f"recipes.{request.param}").RECIPE
+
+
+def test_each_page_is_short_and_named_as_its_file(recipe):
+    lines = (ROOT / "recipes" / f"{recipe.name}.py").read_text().splitlines()
+    assert len(lines) <= LONGEST_PAGE
+    assert recipe.question == PAGES[recipe.name]
+    assert recipe.question.endswith("?")
+    assert "Source: " in recipe.text
+
+
+def test_each_command_of_a_page_parses(recipe):
+    commands = [line.strip().split("  ")[0] for line in recipe.text.splitlines() if line.startswith("    python -m ")]
+    assert commands
+    for command in commands:
+        flags.parsed(recipe, command.split()[3:])
+
+
+def test_presets_name_flags_that_are_there(recipe):
+    names = {flag.name for flag in recipe.flags}
+    assert "paper" in recipe.presets
+    assert all(preset.keys() <= names for preset in recipe.presets.values())
+
+
+def test_claims_and_pictures_have_names_of_their_own(recipe):
+    names = [one.name for one in (*recipe.claims, *recipe.pictures)]
+    assert len(set(names)) == len(names)
+
+
+def test_two_steps_leave_a_report_with_pictures_and_claims(recipe, tmp_path):
+    settings = flags.parsed(recipe, [*SMALL[recipe.name], "--steps=2", f"--workdir={tmp_path}"])
+    program.conduct(recipe, settings)
+    report = (tmp_path / "report.md").read_text()
+    assert report.startswith(f"# {recipe.question}\n\n`python -m recipes.{recipe.name} ")
+    drawn = {path.stem for path in tmp_path.glob("*.png")}
+    assert drawn
+    assert all(f"]({name}.png)" in report for name in drawn)
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert all(claim["verdict"] == "not testable at this scale" for claim in results["claims"])
+    assert all(claim["measured"] in report for claim in results["claims"])
+
+
+def test_recipes_are_listed_with_their_questions():
+    process = subprocess.run([sys.executable, "-m", "recipes"], cwd=ROOT, capture_output=True, text=True)
+    assert process.returncode == 0
+    for name, question in PAGES.items():
+        assert f"\n{name} " in process.stdout
+        assert f"  {question}\n" in process.stdout
