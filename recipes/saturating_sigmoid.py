@@ -13,7 +13,7 @@ Not as in the paper, which does not state learning rate and initial weights: SGD
 Source: Ioffe & Szegedy 2015, fig. 1, sec. 2, 3.2 and 4.1.
 """
 
-from recipes.frame import Claim, Picture, Recipe, claims, flags, program, usual
+from recipes.frame import Claim, Picture, Recipe, claims, evidence, flags, program, usual
 
 PLAIN, BATCH_NORM, UNDIFFERENTIATED = "plain", "batch_norm", "undifferentiated"
 CONTESTANTS = PLAIN, BATCH_NORM, UNDIFFERENTIATED
@@ -78,34 +78,6 @@ def input_and_biases(net, depth, x):
     return measure
 
 
-def of_seeds(experiment, quantity, contestant, **chosen):
-    """Seed -> rows of a quantity, in the order of the steps."""
-    from recipes.frame import tables
-
-    rows = tables.of(experiment.table, quantity)
-    rows = rows[(rows["contestant"] == contestant) & (rows[list(chosen)] == list(chosen.values())).all(axis=1)]
-    return {int(seed): of_seed for seed, of_seed in rows.groupby("seed")}
-
-
-def evidence(summarise, quantities, contestants=(PLAIN, BATCH_NORM), **chosen):
-    """Of each contestant one number a seed, which `summarise` makes of the rows of its quantities."""
-
-    def collected(experiment):
-        found = {one: [of_seeds(experiment, quantity, one, **chosen) for quantity in quantities] for one in contestants}
-        seeds = sorted(set.intersection(*(set(rows) for of_one in found.values() for rows in of_one)))
-        return {one: [summarise(*(rows[seed]["value"].to_numpy() for rows in of_one)) for seed in seeds] for one, of_one in found.items()} if seeds else None
-
-    return collected
-
-
-def accuracy_over_training(accuracies):
-    return float(accuracies.mean())
-
-
-def accuracy_at_end(accuracies):
-    return float(accuracies[-1])
-
-
 def wander(low, median, high):
     """How far the median moves over the training, in widths of the band between the outer percentiles: the smaller the steadier."""
     return float(median.std() / (high - low).mean())
@@ -117,34 +89,36 @@ def growth(norms):
 
 
 MEASURED = [f"input_percentile/{percent}" for percent in PERCENTILES]
-THREE_SIGMOIDS = {"activation": SIGMOID, "depth": SHALLOW}
+THREE_SIGMOIDS = {one: {"contestant": one, "activation": SIGMOID, "depth": SHALLOW} for one in CONTESTANTS}
+PLAIN_AND_BN = {one: THREE_SIGMOIDS[one] for one in (PLAIN, BATCH_NORM)}
+TEN_SIGMOIDS = {one: {**chosen, "depth": 10} for one, chosen in PLAIN_AND_BN.items()}
 CLAIMS = [
     Claim(
         "sigmoid_faster",
         "The net of three sigmoid layers learns faster with batch normalisation",
         "Ioffe & Szegedy, fig. 1a",
-        evidence(accuracy_over_training, ["test_accuracy"], **THREE_SIGMOIDS),
+        evidence.by_seed(PLAIN_AND_BN, ["test_accuracy"], evidence.mean),
         claims.better(BATCH_NORM, PLAIN, what="mean test accuracy over the training"),
     ),
     Claim(
         "percentiles_steadier",
         "Inputs of a sigmoid are steadier with batch normalisation",
         "Ioffe & Szegedy, fig. 1b, c",
-        evidence(wander, MEASURED, **THREE_SIGMOIDS),
+        evidence.by_seed(PLAIN_AND_BN, MEASURED, wander),
         claims.better(PLAIN, BATCH_NORM, what="wander of the median, in widths between the percentiles 15 and 85:"),
     ),
     Claim(
         "saturating_trainable",
-        "Deep nets of saturating activations train with batch normalisation and not without",
+        "Deep nets of sigmoids train with batch normalisation and not without",
         "Ioffe & Szegedy, sec. 3.2, 4.2.2",
-        evidence(accuracy_at_end, ["test_accuracy"], activation=SIGMOID, depth=10),
+        evidence.by_seed(TEN_SIGMOIDS, ["test_accuracy"]),
         claims.better(BATCH_NORM, PLAIN, by=0.1),
     ),
     Claim(
         "bias_blow_up",
         "Biases grow without bound where the statistics are not differentiated",
         "Ioffe & Szegedy, sec. 2",
-        evidence(growth, ["bias_norm"], (UNDIFFERENTIATED, BATCH_NORM), **THREE_SIGMOIDS),
+        evidence.by_seed({one: THREE_SIGMOIDS[one] for one in (UNDIFFERENTIATED, BATCH_NORM)}, ["bias_norm"], growth),
         claims.better(UNDIFFERENTIATED, BATCH_NORM, by=0.1, what="growth of the biases' norm in the second half of the training"),
     ),
 ]

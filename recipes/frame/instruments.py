@@ -28,12 +28,13 @@ def usual(net, data, task, every, log_dir):
     return instruments
 
 
-def recalibrated(data, task, images=2000, batch_size=100):
+def recalibrated(data, task, with_dropout=False, images=2000, batch_size=100):
     """For `Training.at_end`: the task's score on the test data, with statistics that batch normalisation gets from training images at the final weights.
 
     Args:
         data: `images.Images`.
         task: its task.
+        with_dropout: whether Dropout acts meanwhile; the quantity is another one then.
         images: training images, drawn, that the statistics are of.
         batch_size: of them.
     """
@@ -43,12 +44,12 @@ def recalibrated(data, task, images=2000, batch_size=100):
         if not any(isinstance(layer, keras.layers.BatchNormalization) for layer in net.layers):
             return {}
         x, _ = data.sample(images)
-        changes = surgery.recalibrate(net, x, batch_size=batch_size, verbose=False)
+        changes = surgery.recalibrate(net, x, batch_size=batch_size, dropout=with_dropout, verbose=False)
         try:
             logs = net.evaluate(data.test_batches().map(lambda x, y: (x, task.targets(net, y))), verbose=0, return_dict=True)
         finally:
             changes.undo()
         quantities = task.recorded(net, {**logs, **{f"val_{name}": value for name, value in logs.items()}})
-        return {f"recalibrated_{task.score}": quantities[task.score]}
+        return {f"recalibrated_{'with_dropout_' if with_dropout else ''}{task.score}": quantities[task.score]}
 
     return measure

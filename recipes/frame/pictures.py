@@ -37,13 +37,14 @@ def save(picture, experiment, folder):
     return True
 
 
-def curves(rows, label, title, *, hue="contestant", panels=(), order=None, limits=None, log=False, reference=None):
+def curves(rows, label, title, *, x="step", hue="contestant", panels=(), order=None, limits=None, log=False, reference=None):
     """A quantity over optimizer steps: mean over the seeds as a line, standard deviation as a band, single seeds as thin lines; a panel a combination.
 
     Args:
         rows: of `tables.tidy`, of one quantity.
         label: of the y-axis, with its unit.
         title: what was found.
+        x: the column along the x-axis: the step, or a hyperparameter, whose values are marked.
         hue: the column that colours and dashes tell apart.
         panels: columns, each combination of whose values is a panel; those with one value make none.
         order: values of `hue`, so that a contestant has one colour in all pictures; None: as they come.
@@ -58,14 +59,15 @@ def curves(rows, label, title, *, hue="contestant", panels=(), order=None, limit
     named = [", ".join(_named(name, value) for name, value in zip(panels, values)) for values in rows[panels].itertuples(index=False)]
     groups = rows.assign(panel=named).groupby("panel", sort=False)
     order = [name for name in (order or rows[hue].unique()) if name in set(rows[hue])]
-    look = dict(x="step", y="value", hue=hue, hue_order=order, palette=sns.color_palette(PALETTE, len(order)), style=hue, style_order=order)
+    look = dict(x=x, y="value", hue=hue, hue_order=order, palette=sns.color_palette(PALETTE, len(order)), style=hue, style_order=order)
+    over_training = x == "step"
     columns = len(groups) if len(groups) <= WIDEST_ROW else min(WIDEST_ROW, math.ceil(len(groups) ** 0.5))
     lines = math.ceil(len(groups) / columns)
     size = (7.5, 4.2) if len(groups) == 1 else (4 * columns, 0.9 + 3 * lines)
     figure, axes = plt.subplots(lines, columns, figsize=size, squeeze=False, sharex=True, sharey=True, layout="constrained")
     for axis, (name, of_panel) in zip(axes.flat, groups):
-        sns.lineplot(of_panel, **look, errorbar="sd", linewidth=2.2, legend=name == next(iter(groups.groups)), ax=axis)
-        if of_panel["seed"].nunique() > 1:
+        sns.lineplot(of_panel, **look, markers=not over_training, errorbar="sd", linewidth=2.2, legend=name == next(iter(groups.groups)), ax=axis)
+        if over_training and of_panel["seed"].nunique() > 1:
             sns.lineplot(of_panel, **look, units="run", estimator=None, linewidth=0.6, alpha=0.6, legend=False, ax=axis)
         if reference is not None:
             axis.axhline(reference[0], color="0.4", linestyle=":", linewidth=1.2)
@@ -81,7 +83,9 @@ def curves(rows, label, title, *, hue="contestant", panels=(), order=None, limit
     figure.suptitle(textwrap.fill(title, TITLE_CHARACTERS * columns), fontsize=12)
     for axis in figure.axes:
         place = axis.get_subplotspec()
-        axis.set(xlabel="optimizer steps" if place.is_last_row() else "", ylabel=label if place.is_first_col() else "")
+        axis.set(
+            xlabel=("optimizer steps" if over_training else x.replace("_", " ")) if place.is_last_row() else "", ylabel=label if place.is_first_col() else ""
+        )
     return figure
 
 

@@ -43,6 +43,16 @@ def at_end(table, quantity):
     return of(table, quantity).groupby("run", sort=False).tail(1)
 
 
+def stacked(parts, column):
+    """Several tables as one, with a column that says of each row which it is from.
+
+    Args:
+        parts: dict, what the column holds to a table.
+        column: its name.
+    """
+    return pd.concat([rows.assign(**{column: name}) for name, rows in parts.items()])
+
+
 def by_layer(table, quantity):
     """The rows of a quantity that each layer has, such as variance_shift/ratio, with the columns layer (its tag) and depth (its number)."""
     rows = table[table["quantity"].str.startswith(f"{quantity}/")].copy()

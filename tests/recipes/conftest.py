@@ -22,10 +22,10 @@ def dataset(rng):
 def make(dataset):
     """A maker of a contestant's `Training`: 3 steps an epoch."""
 
-    def make(contestant, depth=13, learning_rate=0.01, seed=3, start=None, **differing):
+    def make(contestant, depth=13, learning_rate=0.01, seed=3, start=None, initializer="he_normal", **differing):
         small = dict(width=1 / 32, weight_decay=1e-4, dropout=0.5, momentum=0.9, batch_size=16, epochs=3, steps=None, jit_compile=False, measure_every=0)
         settings = types.SimpleNamespace(**{**small, **differing})
-        chosen = {"contestant": contestant, "depth": depth, "initializer": "he_normal", "learning_rate": learning_rate, "seed": seed}
+        chosen = {"contestant": contestant, "depth": depth, "initializer": initializer, "learning_rate": learning_rate, "seed": seed}
         return deep_vgg.training(settings, dataset, chosen, start)
 
     return make

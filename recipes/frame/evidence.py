@@ -1,0 +1,48 @@
+"""Numbers that claims are judged by: of groups of trainings, one a seed."""
+
+
+def last(values):
+    """The one at the end of a training."""
+    return float(values[-1])
+
+
+def mean(values):
+    return float(values.mean())
+
+
+def by_seed(groups, quantities, summarise=last):
+    """A function for `Claim.evidence`: of each group of trainings a list with one number a seed, for the seeds that all groups have.
+
+    Args:
+        groups: dict, what the group is called to what its trainings have in common (hyperparameter to value).
+        quantities: of the table, each a name or the beginning of some, such as variance_shift/ratio/.
+        summarise: function of one array a quantity, the values of a training in the order of the steps, that returns a number.
+
+    Returns:
+        Function of `experiment.Experiment` that returns a dict, group to list, or None where a group has no seed.
+    """
+
+    def collected(experiment):
+        of_groups = {name: _of_group(experiment, chosen, quantities) for name, chosen in groups.items()}
+        seeds = sorted(set.intersection(*(set(of_seeds) for of_seeds in of_groups.values())))
+        return {name: [summarise(*of_seeds[seed]) for seed in seeds] for name, of_seeds in of_groups.items()} if seeds else None
+
+    return collected
+
+
+def _of_group(experiment, chosen, quantities):
+    """Seed -> one array a quantity; seeds that lack one are left out."""
+    table = experiment.table
+    if not set(chosen) <= set(table.columns):
+        return {}
+    rows = table[(table[list(chosen)] == list(chosen.values())).all(axis=1)]
+    found = {}
+    for seed, of_seed in rows.groupby("seed"):
+        arrays = [of_seed[_is_of(of_seed["quantity"], quantity)]["value"].to_numpy() for quantity in quantities]
+        if all(len(array) for array in arrays):
+            found[int(seed)] = arrays
+    return found
+
+
+def _is_of(names, quantity):
+    return names.str.startswith(quantity) if quantity.endswith("/") else names == quantity

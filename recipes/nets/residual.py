@@ -1,0 +1,52 @@
+"""A small residual net with Dropout where Li, Chen, Hu & Yang 2018 place it."""
+
+import keras
+
+import keras_bn
+
+NONE, BEFORE_NORM, BEFORE_CONVOLUTION, BEHIND_ALL, UNIFORM = "none", "a", "b", "behind_all", "uniform"
+PLACES = NONE, BEFORE_NORM, BEFORE_CONVOLUTION, BEHIND_ALL, UNIFORM
+
+
+def residual(input_shape, classes, *, place, rate, width=16, momentum=0.9, blocks=3):
+    """Residual blocks of two 3x3 convolutions, with width, twice, four times, ... as many filters, the stride 2 from the second on.
+
+    Args:
+        input_shape: (H, W, C).
+        classes: how many there are.
+        place: of Dropout: "none"; "a": right in front of the last batch normalisation of each block; "b": in front of the last convolution of each block;
+            "behind_all": behind all batch normalisation, in front of the logits; "uniform": keras_bn.UniformDropout at "b".
+        rate: of Dropout, or the beta of UniformDropout.
+        width: filters of the first block.
+        momentum: of the moving statistics; the paper's nets have PyTorch's, 0.9 in Keras's sense.
+        blocks: how many.
+
+    Returns:
+        A model from (N, H, W, C) to logits (N, classes).
+
+    Source: Li, Chen, Hu & Yang 2018, sec. 4, where the nets are deeper ones.
+    """
+
+    def normalised(x):
+        return keras_bn.BatchNormalization(momentum=momentum)(x)
+
+    def convolved(x, filters, size, strides=1):
+        return keras.layers.Conv2D(filters, size, strides, padding="same", use_bias=False)(x)
+
+    x = inputs = keras.Input(input_shape, name="image")
+    x = keras.layers.ReLU()(normalised(convolved(x, width, 3)))
+    for block in range(blocks):
+        filters, strides = width * 2**block, 1 if block == 0 else 2
+        y = keras.layers.ReLU()(normalised(convolved(x, filters, 3, strides)))
+        if place == BEFORE_CONVOLUTION:
+            y = keras.layers.Dropout(rate)(y)
+        elif place == UNIFORM:
+            y = keras_bn.UniformDropout(rate)(y)
+        y = convolved(y, filters, 3)
+        if place == BEFORE_NORM:
+            y = keras.layers.Dropout(rate)(y)
+        x = keras.layers.ReLU()(keras.layers.Add()([normalised(y), normalised(convolved(x, filters, 1, strides))]))
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    if place == BEHIND_ALL:
+        x = keras.layers.Dropout(rate)(x)
+    return keras.Model(inputs, keras.layers.Dense(classes, name="logits")(x), name="residual")

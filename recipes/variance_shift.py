@@ -1,0 +1,179 @@
+"""What does Dropout do to batch normalisation: how far do variances shift, what does that cost, and does re-estimating the statistics repair it?
+
+Trains a small residual net with Dropout in front of the last batch normalisation of each block (a), in front of the last convolution of each block (b), behind
+all batch normalisation, and with uniform noise at (b). Of each trained net it measures the variance shift of every layer over training images, the shift that
+the closed form predicts, and the test accuracy before and after the statistics are re-estimated without Dropout (the paper's remedy) and with it.
+
+    python -m recipes.variance_shift                     digits, rates 0, 0.3, 0.5 and 0.7, five minutes on 2 cores
+    python -m recipes.variance_shift --seeds=0,1,2       with a spread, which claims need
+    python -m recipes.variance_shift --preset=paper --data_dir=DIR
+
+Not as in the paper: a net of three blocks instead of PreResNet-110 and its like; no augmentation; a constant learning rate.
+Source: Li, Chen, Hu & Yang 2018, eq. 7, 8, 12-14, sec. 4, fig. 4, tables 3, 4 and 6.
+"""
+
+from recipes.frame import Claim, Picture, Recipe, claims, evidence, flags, program, usual
+
+NONE, BEFORE_NORM, BEFORE_CONVOLUTION, BEHIND_ALL, UNIFORM = PLACES = "none", "a", "b", "behind_all", "uniform"
+SAMPLE, RATE = 1000, 0.5  # Training images that shifts are measured over; the rate of the paper's tables.
+
+FLAGS = [
+    flags.Flag(
+        "contestants",
+        list(PLACES),
+        flags.Listed(flags.Choice(PLACES)),
+        "Where Dropout is. none: nowhere; a: in front of the last batch normalisation of each block; b: in front of its last convolution; behind_all: in front "
+        "of the logits; uniform: UniformDropout at b.",
+        axis="contestant",
+    ),
+    flags.Flag("rates", [0.3, RATE, 0.7], flags.Listed(flags.Float(positive=True, upper_bound=0.95)), "Of Dropout; beta of UniformDropout.", axis="rate"),
+    flags.Flag("width", 16, flags.Integer(1, 1024), "Filters of the first block."),
+    *flags.shared(dataset=..., data_dir=..., image_size=16, learning_rates=[0.05], seeds=..., batch_size=64, epochs=12, steps=..., momentum=...),
+    *flags.shared(jit_compile=...),
+]
+PRESETS = {
+    "paper": {"dataset": "cifar10", "image_size": 32, "width": 64, "batch_size": 128, "epochs": 160, "rates": [0.1, 0.3, 0.5, 0.7], "learning_rates": [0.1]}
+}
+
+
+def trainings(settings, data):
+    """Nets without Dropout have no rate, and are trained once."""
+    chosen = [{**one, "rate": 0.0} if one["contestant"] == NONE else one for one in flags.combinations(FLAGS, settings)]
+    return [training(settings, data, one) for one in {tuple(one.values()): one for one in chosen}.values()]
+
+
+def training(settings, data, chosen):
+    from recipes.frame import instruments, tasks
+    from recipes.nets import residual
+
+    def net(_):
+        return residual.residual(data.image_shape, data.classes, place=chosen["contestant"], rate=chosen["rate"], width=settings.width)
+
+    task = tasks.Classification()
+    at_end = [shifts(data, settings.batch_size), instruments.recalibrated(data, task), instruments.recalibrated(data, task, with_dropout=True)]
+    return usual.training(settings, data, chosen, net, task=task, at_end=at_end)
+
+
+def shifts(data, batch_size):
+    """Function of the net: the shift of each layer, the one that Dropout is predicted to make, and what of it is Dropout's part."""
+    import numpy as np
+    import tensorflow as tf
+
+    from keras_bn import measures
+
+    def measure(net):
+        x, _ = data.sample(SAMPLE)
+        found = measures.variance_shift(net, tf.data.Dataset.from_tensor_slices(x).batch(batch_size, drop_remainder=True))
+        result = {f"variance_shift/ratio/{one.layer}": one.ratio for one in found}
+        predicted = [one for one in found if one.predicted_ratio is not None]
+        result |= {f"variance_shift/predicted_ratio/{one.layer}": one.predicted_ratio for one in predicted}
+        result |= {f"variance_shift/dropout_ratio/{one.layer}": float(np.exp(abs(np.log(one.mode)))) for one in predicted}
+        return result | {"largest_shift": max(one.ratio for one in found)}
+
+    return measure
+
+
+def deviation(measured, predicted):
+    """The root of the mean square of what the layers' ratios are off by, relative to the prediction."""
+    return float(((measured / predicted - 1) ** 2).mean() ** 0.5)
+
+
+def with_rate(contestant, rate=RATE):
+    return {"contestant": contestant, "rate": 0.0 if contestant == NONE else rate}
+
+
+def closed_form(contestant):
+    """Evidence: how far the measured ratios are from the closed form's, and what it is held against: how far from 1, no shift."""
+    off = evidence.by_seed({contestant: with_rate(contestant)}, ["variance_shift/dropout_ratio/", "variance_shift/predicted_ratio/"], deviation)
+    of_none = evidence.by_seed({contestant: with_rate(contestant)}, ["variance_shift/dropout_ratio/"], lambda ratios: deviation(ratios, 1.0))
+
+    def collected(experiment):
+        measured = off(experiment)
+        return measured and {"closed form": measured[contestant], "no shift": of_none(experiment)[contestant]}
+
+    return collected
+
+
+def recalibrated(contestant):
+    """Evidence: test accuracies as trained and with re-estimated statistics."""
+    group = {contestant: with_rate(contestant)}
+    as_trained, after = evidence.by_seed(group, ["test_accuracy"]), evidence.by_seed(group, ["recalibrated_test_accuracy"])
+
+    def collected(experiment):
+        before, now = as_trained(experiment), after(experiment)
+        return None if before is None or now is None else {"as trained": before[contestant], "re-estimated": now[contestant]}
+
+    return collected
+
+
+def compared(one, other, quantity):
+    return evidence.by_seed({place: with_rate(place) for place in (one, other)}, [quantity])
+
+
+OFF, SHIFT = "what the ratios are off by", "largest shift"
+CLAIMS = [
+    Claim(
+        "delta_a",
+        "Dropout right in front shifts the variance as eq. 8 says",
+        "Li, eq. 7, 8",
+        closed_form(BEFORE_NORM),
+        claims.better("no shift", "closed form", what=OFF),
+    ),
+    Claim(
+        "delta_b",
+        "Dropout in front of a convolution shifts it as eq. 14 says",
+        "Li, eq. 12-14",
+        closed_form(BEFORE_CONVOLUTION),
+        claims.better("no shift", "closed form", what=OFF),
+    ),
+    Claim(
+        "shift_above_1",
+        "Dropout in front of BN makes variances shift",
+        "Li, fig. 4",
+        compared(BEFORE_NORM, NONE, "largest_shift"),
+        claims.better(BEFORE_NORM, NONE, by=0.1, what=SHIFT),
+    ),
+    Claim(
+        "recalibration_helps",
+        "Re-estimating the statistics without Dropout lowers the error",
+        "Li, table 3",
+        recalibrated(BEFORE_NORM),
+        claims.better("re-estimated", "as trained"),
+    ),
+    Claim(
+        "behind_all_harmless",
+        "Dropout behind all BN costs no accuracy",
+        "Li, table 4",
+        compared(BEHIND_ALL, NONE, "test_accuracy"),
+        claims.better(BEHIND_ALL, NONE, by=-0.01),
+    ),
+    Claim(
+        "uniform_milder",
+        "Uniform noise shifts variances less than Dropout",
+        "Li, table 6",
+        compared(BEFORE_CONVOLUTION, UNIFORM, "largest_shift"),
+        claims.better(BEFORE_CONVOLUTION, UNIFORM, what=SHIFT),
+    ),
+]
+
+
+def ratios(experiment):
+    from recipes.frame import pictures, tables
+
+    rows = tables.of(experiment.table, "largest_shift")
+    return None if rows.empty else pictures.curves(rows, "largest variance shift of a layer", "Variance shift by where Dropout is", x="rate", order=PLACES)
+
+
+def accuracies(experiment):
+    from recipes.frame import pictures, tables
+
+    before, after = tables.at_end(experiment.table, "test_accuracy"), tables.of(experiment.table, "recalibrated_test_accuracy")
+    rows = tables.stacked({"as trained": before, "re-estimated": after}, "statistics")
+    return pictures.curves(rows, f"test accuracy on {experiment.data.name}", "What re-estimated statistics give", x="rate", order=PLACES, panels=["statistics"])
+
+
+PICTURES = [Picture("shifts", "variance shift over the rate of Dropout", ratios), Picture("accuracies", "test accuracy over the rate", accuracies)]
+RECIPE = Recipe("variance_shift", __doc__, FLAGS, usual.images, trainings, CLAIMS, PICTURES, PRESETS)
+
+if __name__ == "__main__":
+    program.run(RECIPE)
