@@ -1,9 +1,16 @@
 """Numbers that claims are judged by: of groups of trainings, one a seed."""
 
+import math
+
 
 def last(values):
     """The one at the end of a training."""
     return float(values[-1])
+
+
+def last_accuracy(values):
+    """The one at the end of a training; of one that diverged 0, as it names nothing rightly."""
+    return 0.0 if math.isnan(values[-1]) else float(values[-1])
 
 
 def mean(values):

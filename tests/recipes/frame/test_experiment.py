@@ -8,7 +8,7 @@ import pytest
 from matplotlib import pyplot as plt
 
 from recipes import deep_vgg
-from recipes.frame import experiment, files, flags, machine, pictures, report, tables, workdir
+from recipes.frame import claims, evidence, experiment, files, flags, machine, pictures, report, tables, workdir
 from recipes.frame.refusal import Refusal
 
 
@@ -178,7 +178,7 @@ def test_the_table_has_means_deviations_and_verdicts(conducted):
 def test_the_report_holds_command_claims_table_and_pictures(conducted):
     config = {"recipe": "deep_vgg", "flags": {"seeds": [0, 1], "data_dir": None}, "machine": machine.described()}
     claim = deep_vgg.CLAIMS[-1]
-    judged = [(claim, claim.rule(claim.evidence(conducted)))]
+    judged = [pair[:2] for pair in claims.judged([claim], conducted)]
     text = report.markdown(deep_vgg.RECIPE, conducted, config, judged, deep_vgg.RECIPE.pictures[:1], ["A note."])
     assert text.startswith(f"# {deep_vgg.RECIPE.question}\n\n`python -m recipes.deep_vgg --seeds=0,1`\n\nData: blobs, 50 training")
     assert "\n\nA note.\n" in text
@@ -198,6 +198,16 @@ def test_a_net_that_fell_back_is_named(conducted):
 
 def test_a_claim_whose_contestants_are_not_there_is_not_judged(conducted):
     assert deep_vgg.CLAIMS[0].evidence(conducted) is None
+
+
+def test_evidence_is_one_number_a_seed_that_all_groups_have(conducted):
+    groups = {one: {"contestant": one, "depth": 19} for one in CHOSEN}
+    expected = {"plain": [0.1, 0.0, 0.9], "batch_norm": [0.8, 0.9, 0.7]}
+    assert evidence.by_seed(groups, ["test_accuracy"], evidence.last_accuracy)(conducted) == expected
+    missing = experiment.Experiment(conducted.trainings, conducted.results, conducted.table[conducted.table["run"] != "batch_norm-seed1"])
+    assert evidence.by_seed(groups, ["test_accuracy"], evidence.last_accuracy)(missing) == {"plain": [0.1, 0.9], "batch_norm": [0.8, 0.7]}
+    assert evidence.by_seed({"plain": {"contestant": "plain", "depth": 13}}, ["test_accuracy"])(conducted) is None
+    assert evidence.by_seed({"plain": {"nosuch": 1}}, ["test_accuracy"])(conducted) is None
 
 
 def test_pictures_show_every_contestant_with_mean_and_band(conducted, tmp_path):
