@@ -96,6 +96,30 @@ def better(one: str, other: str, by: float = 0.0, what: str = "test accuracy") -
     return rule
 
 
+def near(one: str, value: float, within: float, what: str) -> Callable[[dict], Judgement]:
+    """A rule: the mean of the numbers of `one` is `value`, to a share of `within`: with all of its interval, with a part, or with none.
+
+    Args:
+        one: key of the evidence, whose value is a list of one number a seed.
+        value: that is claimed.
+        within: share of it that the numbers may be off by.
+        what: the numbers are, in words.
+    """
+
+    def rule(evidence):
+        numbers = [number for number in evidence[one] if number is not None]
+        measured = f"{what} {mean_and_deviation(numbers)}, claimed {value:.3f}, {len(numbers)} seed{'' if len(numbers) == 1 else 's'}"
+        if len(numbers) < 2:
+            return Judgement(NOT_TESTABLE, measured, "one seed has no spread" if numbers else "no seed has a number")
+        found, lower, upper = interval(numbers), value * (1 - within), value * (1 + within)
+        why = f"the mean is at {CONFIDENCE:.0%} between {found.lower:.3f} and {found.upper:.3f}, {within:.0%} of the claim between {lower:.3f} and {upper:.3f}"
+        if lower <= found.lower and found.upper <= upper:
+            return Judgement(HOLDS, measured, why)
+        return Judgement(DOES_NOT_HOLD if found.upper < lower or found.lower > upper else PARTLY, measured, why)
+
+    return rule
+
+
 def judged(claims, experiment):
     """Those of the claims that the trainings tell of, as a list of (claim, `Judgement`, evidence).
 

@@ -37,7 +37,7 @@ def save(picture, experiment, folder):
     return True
 
 
-def curves(rows, label, title, *, x="step", hue="contestant", panels=(), order=None, limits=None, log=False, reference=None):
+def curves(rows, label, title, *, x="step", hue="contestant", panels=(), order=None, limits=None, log="", reference=None):
     """A quantity over optimizer steps: mean over the seeds as a line, standard deviation as a band, single seeds as thin lines; a panel a combination.
 
     Args:
@@ -49,7 +49,7 @@ def curves(rows, label, title, *, x="step", hue="contestant", panels=(), order=N
         panels: columns, each combination of whose values is a panel; those with one value make none.
         order: values of `hue`, so that a contestant has one colour in all pictures; None: as they come.
         limits: of the y-axis.
-        log: whether the y-axis is logarithmic.
+        log: the axes that are logarithmic: "", "x", "y" or "xy".
         reference: (value, what it is called): a dotted line.
 
     Returns:
@@ -72,7 +72,7 @@ def curves(rows, label, title, *, x="step", hue="contestant", panels=(), order=N
         if reference is not None:
             axis.axhline(reference[0], color="0.4", linestyle=":", linewidth=1.2)
             axis.annotate(reference[1], (0.99, reference[0]), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8, color="0.3")
-        axis.set(title=name, xlabel="", ylabel="", yscale="log" if log else "linear")
+        axis.set(title=name, xlabel="", ylabel="", xscale="log" if "x" in log else "linear", yscale="log" if "y" in log else "linear")
         if limits is not None:
             axis.set_ylim(*limits)
     for axis in axes.flat[len(groups) :]:

@@ -54,8 +54,8 @@ def stacked(parts, column):
 
 
 def by_layer(table, quantity):
-    """The rows of a quantity that each layer has, such as variance_shift/ratio, with the columns layer (its tag) and depth (its number)."""
+    """The rows of a quantity that each layer has, such as variance_shift/ratio, with the columns layer (its tag) and layer_number."""
     rows = table[table["quantity"].str.startswith(f"{quantity}/")].copy()
     rows["layer"] = rows["quantity"].str.rsplit("/", n=1).str[-1]
-    rows["depth"] = rows["layer"].str.extract(r"^(\d+)", expand=False).astype(float)
+    rows["layer_number"] = rows["layer"].str.extract(r"^(\d+)", expand=False).astype(float)
     return rows

@@ -16,6 +16,7 @@ PAGES = recipes.__main__.questions()
 LONGEST_PAGE = 180
 SMALL = {  # So that two steps take seconds.
     "deep_vgg": ["--contestants=plain,batch_norm", "--depth=11", "--width=0.03", "--batch_size=100", "--measure_every=0"],
+    "gradient_growth": ["--depth=12", "--batch_sizes=32"],
     "variance_shift": ["--contestants=none,a,uniform", "--rates=0.5", "--width=2", "--batch_size=100"],
     "saturating_sigmoid": ["--depth=3", "--activations=sigmoid", "--measure_every=1"],
 }
@@ -53,7 +54,8 @@ def test_claims_and_pictures_have_names_of_their_own(recipe):
 
 
 def test_two_steps_leave_a_report_with_pictures_and_claims(recipe, tmp_path):
-    settings = flags.parsed(recipe, [*SMALL[recipe.name], "--steps=2", f"--workdir={tmp_path}"])
+    two_steps = ["--steps=2"] if any(flag.name == "steps" for flag in recipe.flags) else []
+    settings = flags.parsed(recipe, [*SMALL[recipe.name], *two_steps, f"--workdir={tmp_path}"])
     program.conduct(recipe, settings)
     report = (tmp_path / "report.md").read_text()
     assert report.startswith(f"# {recipe.question}\n\n`python -m recipes.{recipe.name} ")

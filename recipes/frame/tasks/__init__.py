@@ -2,5 +2,6 @@
 
 from recipes.frame.tasks.classification import Classification
 from recipes.frame.tasks.regression import Regression
+from recipes.frame.tasks.untrained import Untrained
 
-__all__ = ["Classification", "Regression"]
+__all__ = ["Classification", "Regression", "Untrained"]

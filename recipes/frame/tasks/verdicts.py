@@ -5,7 +5,8 @@ AT_CHANCE = "at chance"
 ABOVE_CHANCE = "above chance"
 LAGS = "learned, but its inference statistics lag"
 LEARNED = "learned"
-ALL = LEARNED, LAGS, ABOVE_CHANCE, AT_CHANCE, DIVERGED
+UNTRAINED = "not trained"
+ALL = LEARNED, LAGS, ABOVE_CHANCE, AT_CHANCE, DIVERGED, UNTRAINED
 TOO_SHORT = " (too short to judge)"
 
 LEARNED_SHARE = 0.5  # Of the way from chance to the best that is known on these data.

@@ -33,6 +33,22 @@ def test_a_rule_says_what_was_measured_and_why():
     assert judgement.why == "the difference is 0.750, at 95% between 0.626 and 0.874"
 
 
+# The mean of these is 2, between 1.752 and 2.248.
+@pytest.mark.parametrize(
+    ("value", "within", "verdict"),
+    [(2.0, 0.13, claims.HOLDS), (2.0, 0.12, claims.PARTLY), (2.5, 0.11, claims.PARTLY), (2.5, 0.1, claims.DOES_NOT_HOLD), (1.6, 0.09, claims.DOES_NOT_HOLD)],
+)
+def test_what_is_near_is_so_with_its_error(value, within, verdict):
+    assert claims.near("growth", value, within, "growth")({"growth": [1.9, 2.0, 2.1, None]}).verdict == verdict
+
+
+def test_nearness_says_what_was_measured():
+    judgement = claims.near("growth", 2.0, 0.5, "growth a layer")({"growth": [1.9, 2.0, 2.1]})
+    assert judgement.measured == "growth a layer 2.000 ± 0.100, claimed 2.000, 3 seeds"
+    assert judgement.why == "the mean is at 95% between 1.752 and 2.248, 50% of the claim between 1.000 and 3.000"
+    assert claims.near("growth", 2.0, 0.5, "growth")({"growth": [1.9]}).verdict == claims.NOT_TESTABLE
+
+
 def test_means_say_how_many_they_are_of():
     assert claims.mean_and_deviation([0.1, None, 0.9]) == "0.500 ± 0.566 (2 of 3)"
     assert claims.mean_and_deviation([None]) == "-"

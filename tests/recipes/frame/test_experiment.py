@@ -246,4 +246,4 @@ def test_more_contestants_than_a_palette_has_are_drawn():
 def test_rows_of_layers_have_their_number():
     records = {"a": [{"step": 1, "variance_shift/ratio/02_batch_normalization": 2.0, "variance_shift/ratio_of_all": 3.0}]}
     [row] = tables.by_layer(tables.tidy(records, {"a": {"contestant": "plain", "seed": 0}}), "variance_shift/ratio").to_dict("records")
-    assert (row["layer"], row["depth"], row["value"]) == ("02_batch_normalization", 2, 2.0)
+    assert (row["layer"], row["layer_number"], row["value"]) == ("02_batch_normalization", 2, 2.0)
