@@ -8,6 +8,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 
+import scipy.stats
 import seaborn as sns
 from matplotlib import pyplot as plt
 
@@ -40,6 +41,8 @@ def save(picture, experiment, folder):
 def curves(rows, label, title, *, x="step", hue="contestant", panels=(), order=None, limits=None, log="", reference=None):
     """A quantity over optimizer steps: mean over the seeds as a line, standard deviation as a band, single seeds as thin lines; a panel a combination.
 
+    On a logarithmic y-axis the line is the geometric mean, and the band goes from the smallest to the largest.
+
     Args:
         rows: of `tables.tidy`, of one quantity.
         label: of the y-axis, with its unit.
@@ -61,12 +64,13 @@ def curves(rows, label, title, *, x="step", hue="contestant", panels=(), order=N
     order = [name for name in (order or rows[hue].unique()) if name in set(rows[hue])]
     look = dict(x=x, y="value", hue=hue, hue_order=order, palette=sns.color_palette(PALETTE, len(order)), style=hue, style_order=order)
     over_training = x == "step"
+    spread = dict(estimator=scipy.stats.gmean, errorbar=("pi", 100)) if "y" in log else dict(errorbar="sd")
     columns = len(groups) if len(groups) <= WIDEST_ROW else min(WIDEST_ROW, math.ceil(len(groups) ** 0.5))
     lines = math.ceil(len(groups) / columns)
     size = (7.5, 4.2) if len(groups) == 1 else (4 * columns, 0.9 + 3 * lines)
     figure, axes = plt.subplots(lines, columns, figsize=size, squeeze=False, sharex=True, sharey=True, layout="constrained")
     for axis, (name, of_panel) in zip(axes.flat, groups):
-        sns.lineplot(of_panel, **look, markers=not over_training, errorbar="sd", linewidth=2.2, legend=name == next(iter(groups.groups)), ax=axis)
+        sns.lineplot(of_panel, **look, markers=not over_training, **spread, linewidth=2.2, legend=name == next(iter(groups.groups)), ax=axis)
         if over_training and of_panel["seed"].nunique() > 1:
             sns.lineplot(of_panel, **look, units="run", estimator=None, linewidth=0.6, alpha=0.6, legend=False, ax=axis)
         if reference is not None:

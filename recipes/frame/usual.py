@@ -26,10 +26,11 @@ def training(settings, data, hyperparameters, build, **differing):
 
     task = differing.pop("task", None) or tasks.Classification()
     every = getattr(settings, "measure_every", 0)
+    batch_size = differing.pop("batch_size", None) or settings.batch_size
     usual = dict(
         optimizer=lambda: keras.optimizers.SGD(hyperparameters["learning_rate"], momentum=getattr(settings, "momentum", 0.0)),
-        batch_size=settings.batch_size,
-        steps=settings.steps or settings.epochs * data.steps_per_epoch(settings.batch_size),
+        batch_size=batch_size,
+        steps=settings.steps or settings.epochs * data.steps_per_epoch(batch_size),
         instruments=lambda net, log_dir: instruments.usual(net, data, task, every, log_dir),
         at_end=[instruments.recalibrated(data, task)],
         jit_compile=settings.jit_compile,

@@ -1,4 +1,4 @@
-"""Multilayer perceptrons with saturating activations: plain, with batch normalisation, and with one whose statistics are not differentiated."""
+"""Multilayer perceptrons: plain, with batch normalisation, and with one whose statistics are not differentiated."""
 
 import keras
 import tensorflow as tf
@@ -20,8 +20,8 @@ class UndifferentiatedNormalization(keras.layers.Layer):
         return (inputs - mean) * tf.math.rsqrt(variance + self.epsilon)
 
 
-def perceptron(input_shape, classes, *, depth, units, activation, kernel_initializer, normalisation):
-    """Dense layers with biases, each followed by a normalisation and an activation, and a Dense for the logits.
+def perceptron(input_shape, classes, *, depth, units, activation, kernel_initializer, normalisation, options=None, rate=0.0, weight_decay=0.0):
+    """Dense layers with biases, each followed by a normalisation, an activation and Dropout, and a Dense for the logits.
 
     Args:
         input_shape: (H, W, C), flattened.
@@ -30,20 +30,29 @@ def perceptron(input_shape, classes, *, depth, units, activation, kernel_initial
         activation: its Keras name.
         kernel_initializer: its name, as of `initializers.named`.
         normalisation: "none", "batch_norm" or "undifferentiated".
+        options: dict, of keras_bn.BatchNormalization.
+        rate: of Dropout; 0 for none.
+        weight_decay: the gradient of each kernel gets this times the kernel.
 
     Returns:
         A model from (N, H, W, C) to logits (N, classes), whose hidden layers are called dense1, activation1, and so on.
 
     Source: Ioffe & Szegedy 2015, sec. 4.1 (3 layers of 100 sigmoids).
     """
+
+    def dense(units, name):
+        penalty = keras.regularizers.L2(weight_decay / 2) if weight_decay else None
+        return keras.layers.Dense(units, kernel_initializer=initializers.named(kernel_initializer), kernel_regularizer=penalty, name=name)
+
     x = inputs = keras.Input(input_shape, name="image")
     x = keras.layers.Flatten(name="flatten")(x)
     for number in range(1, depth + 1):
-        x = keras.layers.Dense(units, kernel_initializer=initializers.named(kernel_initializer), name=f"dense{number}")(x)
+        x = dense(units, f"dense{number}")(x)
         if normalisation == "batch_norm":
-            x = keras_bn.BatchNormalization(name=f"normalisation{number}")(x)
+            x = keras_bn.BatchNormalization(**options or {}, name=f"normalisation{number}")(x)
         elif normalisation == "undifferentiated":
             x = UndifferentiatedNormalization(name=f"normalisation{number}")(x)
         x = keras.layers.Activation(activation, name=f"activation{number}")(x)
-    logits = keras.layers.Dense(classes, kernel_initializer=initializers.named(kernel_initializer), name="logits")(x)
-    return keras.Model(inputs, logits, name=f"perceptron{depth}")
+        if rate:
+            x = keras.layers.Dropout(rate, name=f"dropout{number}")(x)
+    return keras.Model(inputs, dense(classes, "logits")(x), name=f"perceptron{depth}")
