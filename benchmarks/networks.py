@@ -5,9 +5,10 @@ IMAGE_SHAPE, CLASSES = (32, 32, 3), 10
 
 def vgg(depth, width, batch_norm):
     """VGG of so many weight layers, its width a multiple of the paper's, as a plain net or with keras_bn.BatchNormalization."""
+    import keras_bn
     from recipes.nets import vgg as nets
 
-    arguments = dict(kernel_initializer="he_normal", weight_decay=0, dropout=0.5, batch_norm=batch_norm)
+    arguments = dict(kernel_initializer="he_normal", weight_decay=0, dropout=0.5, normalisation=keras_bn.BatchNormalization if batch_norm else None)
     return nets.vgg(depth, IMAGE_SHAPE, CLASSES, width=width, **arguments)
 
 

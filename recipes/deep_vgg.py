@@ -57,6 +57,7 @@ def trainings(settings, data):
 
 
 def training(settings, data, chosen, start=None):
+    import keras_bn
     from recipes.frame import tasks
     from recipes.nets import vgg
 
@@ -64,7 +65,7 @@ def training(settings, data, chosen, start=None):
     weights = [1.0] + [vgg.AUXILIARY_LOSS_WEIGHT] * len(vgg.AUXILIARY_STAGES) if contestant == AUXILIARY else None
 
     def net(shallow):
-        kind = dict(batch_norm=contestant == BATCH_NORM, auxiliary=contestant == AUXILIARY)
+        kind = dict(normalisation=keras_bn.BatchNormalization if contestant == BATCH_NORM else None, auxiliary=contestant == AUXILIARY)
         size = dict(width=settings.width, dropout=settings.dropout, weight_decay=settings.weight_decay, kernel_initializer=chosen["initializer"])
         deep = vgg.vgg(chosen["depth"], data.image_shape, data.classes, **size, **kind)
         if shallow is not None:

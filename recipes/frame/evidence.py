@@ -17,6 +17,12 @@ def mean(values):
     return float(values.mean())
 
 
+def mean_logarithm(values):
+    """The power of ten of the geometric mean of those that are positive."""
+    positive = [math.log10(value) for value in values if value > 0]
+    return sum(positive) / len(positive) if positive else math.nan
+
+
 def by_seed(groups, quantities, summarise=last):
     """A function for `Claim.evidence`: of each group of trainings a list with one number a seed, for the seeds that all groups have.
 

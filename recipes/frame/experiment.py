@@ -26,6 +26,11 @@ class Experiment:
     table: pd.DataFrame
 
     @property
+    def hyperparameters(self):
+        """Their names."""
+        return list(dict.fromkeys(name for one in self.trainings.values() for name in one.hyperparameters))
+
+    @property
     def data(self):
         """Of the first training."""
         return next(iter(self.trainings.values())).data

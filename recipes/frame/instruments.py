@@ -9,8 +9,7 @@ BATCH = 128  # Of those, for the activations.
 
 
 def usual(net, data, task, every, log_dir):
-    """The callbacks that measure a training: covariate shift and landscape of any net; variance shift and activations of nets whose layers normalise by mean
-    and variance, as `LpBatchNormalization` does with p = 2 only.
+    """The callbacks that measure a training: covariate shift and landscape of any net; variance shift and activations of nets that normalise by variances.
 
     Args:
         net: the one that is trained.
@@ -22,7 +21,7 @@ def usual(net, data, task, every, log_dir):
     if not every:
         return []
     instruments = [callbacks.InternalCovariateShift(log_dir, every), callbacks.LossLandscape(log_dir, every)]
-    if any(isinstance(layer, keras.layers.BatchNormalization) and getattr(layer, "normalises_by_variance", True) for layer in net.layers):
+    if _normalises_by_variance(net):
         x, y = data.sample(IMAGES)
         instruments += [callbacks.VarianceShift(x, log_dir, every), callbacks.ActivationStatistics((x[:BATCH], task.targets(net, y[:BATCH])), log_dir, every)]
     return instruments
@@ -41,7 +40,7 @@ def recalibrated(data, task, with_dropout=False, images=2000, batch_size=100):
     from keras_bn import surgery
 
     def measure(net):
-        if not any(isinstance(layer, keras.layers.BatchNormalization) for layer in net.layers):
+        if not _normalises_by_variance(net):
             return {}
         x, _ = data.sample(images)
         changes = surgery.recalibrate(net, x, batch_size=batch_size, dropout=with_dropout, verbose=False)
@@ -53,3 +52,8 @@ def recalibrated(data, task, with_dropout=False, images=2000, batch_size=100):
         return {f"recalibrated_{'with_dropout_' if with_dropout else ''}{task.score}": quantities[task.score]}
 
     return measure
+
+
+def _normalises_by_variance(net):
+    """Whether it has a layer that normalises by mean and variance, as `LpBatchNormalization` does with p = 2 only."""
+    return any(isinstance(layer, keras.layers.BatchNormalization) and getattr(layer, "normalises_by_variance", True) for layer in net.layers)

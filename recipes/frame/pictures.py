@@ -116,14 +116,9 @@ def heatmap(rows, label, title, *, index, columns, limits=(None, None), digits=3
 def outcomes(experiment):
     """A title that says what was found: what became of each contestant."""
     said = {}
-    for key, group in report.grouped(experiment, without=[name for name in group_names(experiment) if name != "contestant"]).items():
+    for key, group in report.grouped(experiment, without=[name for name in experiment.hyperparameters if name != "contestant"]).items():
         said.setdefault(report.counted([result["verdict"] for result in group]), []).append(dict(key)["contestant"])
     return "; ".join(f"{', '.join(names)}: {verdict}" for verdict, names in said.items())
-
-
-def group_names(experiment):
-    """The hyperparameters."""
-    return list(dict.fromkeys(name for one in experiment.trainings.values() for name in one.hyperparameters))
 
 
 def _named(name, value):

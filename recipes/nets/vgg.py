@@ -2,7 +2,6 @@
 
 import keras
 
-import keras_bn
 from recipes.nets import initializers
 
 # Convolutions of each stage, and the width that the stage has at width multiplier 1. Simonyan & Zisserman 2015, table 1.
@@ -14,10 +13,10 @@ AUXILIARY_FILTERS, AUXILIARY_UNITS, AUXILIARY_DROPOUT = 128, 1024, 0.7
 AUXILIARY_LOSS_WEIGHT = 0.3  # Szegedy et al. 2015, sec. 5.
 
 
-def vgg(depth, input_shape, classes, *, width, kernel_initializer, weight_decay, dropout, batch_norm=False, auxiliary=False):
+def vgg(depth, input_shape, classes, *, width, kernel_initializer, weight_decay, dropout, normalisation=None, auxiliary=False):
     """VGG: five stages of 3x3 convolutions with ReLU, each closed by 2x2 max pooling, then three dense layers.
 
-    With `batch_norm`, each convolution loses its bias and is followed by `keras_bn.BatchNormalization`, before its ReLU; the dense layers stay as they are.
+    With `normalisation`, each convolution loses its bias and is followed by such a layer, before its ReLU; the dense layers stay as they are.
     With `auxiliary`, stages 3 and 4 feed a classifier each: 1x1 convolution, dense, dropout 0.7, dense. GoogLeNet's average pooling in front, which brings
     14x14 to 4x4, is left out, since those stages give 4x4 and 2x2 here.
 
@@ -29,7 +28,8 @@ def vgg(depth, input_shape, classes, *, width, kernel_initializer, weight_decay,
         kernel_initializer: its name (`initializers.named`). Biases start at 0.
         weight_decay: the gradient of each kernel gets `weight_decay * kernel`: an L2 penalty of half of that, as in the paper.
         dropout: rate behind each of the first two dense layers.
-        batch_norm, auxiliary: see above.
+        normalisation: function of a name that returns a layer, such as `keras_bn.BatchNormalization`; None for none.
+        auxiliary: whether there are auxiliary classifiers.
 
     Returns:
         A model from (N, H, W, C) to logits (N, classes); with `auxiliary` to a list: the logits, then those of each auxiliary classifier.
@@ -48,9 +48,9 @@ def vgg(depth, input_shape, classes, *, width, kernel_initializer, weight_decay,
         return max(1, round(number * width))
 
     def convolution(x, filters, size, name):
-        x = keras.layers.Conv2D(scaled(filters), size, padding="same", use_bias=not batch_norm, name=name, **weights())(x)
-        if batch_norm:
-            x = keras_bn.BatchNormalization(name=f"{name}_batch_normalization")(x)
+        x = keras.layers.Conv2D(scaled(filters), size, padding="same", use_bias=normalisation is None, name=name, **weights())(x)
+        if normalisation is not None:
+            x = normalisation(name=f"{name}_batch_normalization")(x)
         return keras.layers.ReLU(name=f"{name}_relu")(x)
 
     def auxiliary_classifier(x, name):

@@ -33,7 +33,7 @@ def test_width_1_is_the_papers_net(depth, parameters):
 
 
 def test_batch_norm_stands_between_each_convolution_without_bias_and_its_relu():
-    model = small(13, batch_norm=True)
+    model = small(13, normalisation=keras_bn.BatchNormalization)
     convolutions = layers_of(model, keras.layers.Conv2D)
     assert len(convolutions) == len(layers_of(model, keras_bn.BatchNormalization)) == 10
     names = [layer.name for layer in model.layers]
