@@ -958,7 +958,7 @@ MUTANTS = {
         HEATMAP,
         "colors.LogNorm(lowest, highest) if logarithmic else colors.Normalize(lowest, highest)",
         "colors.Normalize(lowest, highest)",
-        [f"{TEST_HEATMAP}::test_colours_are_those_of_the_numbers"],
+        [f"{TEST_HEATMAP}::test_colours_are_those_of_the_numbers_whatever_the_theme"],
     ),
     "a file written in its place": (
         FILES,

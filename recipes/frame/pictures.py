@@ -27,13 +27,14 @@ def save(picture, experiment, folder):
         experiment: `experiment.Experiment`.
         folder: path.
     """
-    sns.set_theme(context="notebook", style="whitegrid", palette=PALETTE, rc={"axes.titlesize": 11})
-    figure = picture.draw(experiment)
-    if figure is None:
-        return False
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
-    plt.close(figure)
+    with plt.rc_context():  # The process may draw others, which keep their look.
+        sns.set_theme(context="notebook", style="whitegrid", palette=PALETTE, rc={"axes.titlesize": 11})
+        figure = picture.draw(experiment)
+        if figure is None:
+            return False
+        figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
+        plt.close(figure)
     files.write(folder / f"{picture.name}.png", buffer.getvalue())
     return True
 

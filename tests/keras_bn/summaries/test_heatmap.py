@@ -27,11 +27,13 @@ def cells(png, rows, columns):
     return pixels[np.ix_(down, along)]
 
 
+@pytest.mark.parametrize("theme", [{}, {"axes.grid": True, "axes.axisbelow": False, "grid.linewidth": 5.0, "image.cmap": "gray", "axes.spines.left": False}])
 @pytest.mark.parametrize("logarithmic", [False, True])
-def test_colours_are_those_of_the_numbers(logarithmic, rng):
+def test_colours_are_those_of_the_numbers_whatever_the_theme(logarithmic, theme, rng):
     values = np.exp(rng.uniform(-3, 3, (3, 5)))
     values[1, 2] = np.nan
-    png = heatmap.drawn("measure/quantity", ["01_dense", "02_dense", "03_dense"], [0, 10, 20, 30, 40], values, "quantity", logarithmic=logarithmic)
+    with matplotlib.rc_context(theme):
+        png = heatmap.drawn("measure/quantity", ["01_dense", "02_dense", "03_dense"], [0, 10, 20, 30, 40], values, "quantity", logarithmic=logarithmic)
     limits = np.nanmin(values), np.nanmax(values)
     scale = (colors.LogNorm if logarithmic else colors.Normalize)(*limits)
     colours = cells(png, 3, 5)

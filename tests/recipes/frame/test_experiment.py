@@ -224,6 +224,12 @@ def test_pictures_show_every_contestant_with_mean_and_band(conducted, tmp_path):
     plt.close(figure)
 
 
+def test_pictures_leave_the_look_of_others(conducted, tmp_path):
+    before = dict(plt.rcParams)
+    pictures.save(deep_vgg.RECIPE.pictures[0], conducted, tmp_path)
+    assert dict(plt.rcParams) == before
+
+
 def test_a_sweep_without_a_choice_is_not_drawn(conducted):
     assert deep_vgg.sweep(conducted) is None
     conducted.table["learning_rate"] = np.where(conducted.table["seed"] == 0, 0.1, conducted.table["learning_rate"])
