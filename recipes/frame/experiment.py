@@ -139,7 +139,10 @@ def _refuse_what_cannot_be_extended(trainings, workdir):
         path = workdir.path / "runs" / name / "config.json"
         if not path.exists():
             continue
-        there = files.read_json(path)["steps"]
+        try:
+            there = int(files.read_json(path)["steps"])
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            raise Refusal(f"{path} is not what a training leaves ({error!r}); delete it, and the same command writes it again.") from None
         if there > one.steps:
             raise Refusal(
                 f"{workdir.path} holds {name} with {there} steps, more than the {one.steps} asked for; expected as many or more: name another folder for fewer."

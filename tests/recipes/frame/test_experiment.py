@@ -121,6 +121,20 @@ def test_a_damaged_file_is_named_and_the_remedy_works(name, content, remedy, con
     assert conduct(one).results == first.results
 
 
+@pytest.mark.parametrize("content", ["{", "[]", '{"steps": "many"}'])
+def test_a_damaged_configuration_is_named_and_the_remedy_works(content, conduct, make, tmp_path):
+    one = make("plain", depth=11, steps=1)
+    first = conduct(one)
+    path = tmp_path / "runs" / "plain-depth11-he_normal-seed3" / "config.json"
+    path.write_text(content)
+    with pytest.raises(Refusal) as caught:
+        conduct(one)
+    assert str(caught.value).startswith(f"{path} is not what a training leaves (")
+    assert str(caught.value).endswith("); delete it, and the same command writes it again.")
+    path.unlink()
+    assert conduct(one).results == first.results
+
+
 def test_a_training_s_numbers_do_not_depend_on_its_place_in_the_sweep(conduct, make, tmp_path):
     both = conduct(make("plain", depth=11, epochs=1), make("batch_norm", depth=11, epochs=1), folder=tmp_path / "both")
     alone = conduct(make("batch_norm", depth=11, epochs=1), folder=tmp_path / "alone")
