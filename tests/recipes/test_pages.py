@@ -16,11 +16,19 @@ PAGES = recipes.__main__.questions()
 LONGEST_PAGE = 180
 SMALL = {  # So that two steps take seconds.
     "deep_vgg": ["--contestants=plain,batch_norm", "--depth=11", "--width=0.03", "--batch_size=100", "--measure_every=0"],
-    "covariate_shift": ["--contestants=plain,noisy", "--depth=11", "--width=0.03", "--batch_size=100", "--linear_steps=2", "--measure_every=1"],
-    "loss_landscape": ["--contestants=batch_norm,l1", "--depth=11", "--width=0.03", "--batch_size=100", "--linear_steps=2", "--measure_every=1"],
-    "batch_statistics": ["--batch_sizes=32,256", "--units=4"],
+    "covariate_shift": [
+        "--contestants=noisy,batch_norm",
+        "--nets=vgg",
+        "--depth=11",
+        "--width=0.03",
+        "--batch_size=100",
+        "--linear_steps=2",
+        "--measure_every=1",
+    ],
+    "loss_landscape": ["--contestants=batch_norm", "--depth=11", "--width=0.03", "--batch_size=100", "--linear_steps=2", "--measure_every=1"],
+    "batch_statistics": ["--contestants=batch_norm,plain", "--batch_sizes=32", "--units=4"],
     "gradient_growth": ["--depth=12", "--batch_sizes=32"],
-    "variance_shift": ["--contestants=none,a,uniform", "--rates=0.5", "--width=2", "--batch_size=100"],
+    "variance_shift": ["--contestants=a", "--rates=0.5", "--width=2", "--batch_size=100"],
     "saturating_sigmoid": ["--depth=3", "--activations=sigmoid", "--measure_every=1"],
 }
 
