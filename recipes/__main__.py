@@ -7,7 +7,8 @@ import pathlib
 def questions():
     """Name of each recipe -> its question, the first line of its page. The pages are read, not run."""
     pages = sorted(path for path in pathlib.Path(__file__).parent.glob("*.py") if not path.stem.startswith("_"))
-    return {path.stem: ast.get_docstring(ast.parse(path.read_text())).splitlines()[0] for path in pages}
+    first_lines = {path.stem: ast.get_docstring(ast.parse(path.read_text())).splitlines()[0] for path in pages}
+    return {name: line for name, line in first_lines.items() if line.endswith("?")}
 
 
 if __name__ == "__main__":
