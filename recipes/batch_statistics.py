@@ -85,13 +85,7 @@ def nets(contestant, batch_size, rate=0.0):
 
 def kinds(batch_size, *statistics):
     """Evidence: of batch normalisation at that batch size, accuracies by several kinds of statistics."""
-
-    def collected(experiment):
-        group = {BATCH_NORM: nets(BATCH_NORM, batch_size)}
-        found = {kind: evidence.by_seed(group, [QUANTITIES[kind]], evidence.last_accuracy)(experiment) for kind in statistics}
-        return None if None in found.values() else {kind: of_one[BATCH_NORM] for kind, of_one in found.items()}
-
-    return collected
+    return evidence.labelled({kind: (nets(BATCH_NORM, batch_size), [QUANTITIES[kind]], evidence.last_accuracy) for kind in statistics})
 
 
 def gain_of_dropout(experiment):

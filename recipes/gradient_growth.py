@@ -59,7 +59,10 @@ def training(settings, data, chosen):
             normalisation="none" if chosen["contestant"] == PLAIN else "batch_norm",
         )
 
-    [batch] = data.training_batches(chosen["batch_size"], chosen["seed"]).take(1)
+    def measure(net):
+        [(x, y)] = data.training_batches(chosen["batch_size"], chosen["seed"]).take(1)
+        return gradients(net, chosen["depth"], x, y) | steps_along_the_gradient(net, x, y)
+
     return Training(
         hyperparameters=chosen,
         build=net,
@@ -68,44 +71,38 @@ def training(settings, data, chosen):
         optimizer=keras.optimizers.SGD,
         batch_size=chosen["batch_size"],
         steps=0,
-        at_end=[gradients(chosen["depth"], *batch), steps_along_the_gradient(*batch)],
+        at_end=[measure],
     )
 
 
-def gradients(depth, x, y):
-    """Function of the net: the squared norms of the gradients with respect to what each hidden Dense returns, and their growth towards the input."""
+def gradients(net, depth, x, y):
+    """The squared norms of the gradients with respect to what each hidden Dense returns, and their growth towards the input."""
     import keras
     import numpy as np
     import tensorflow as tf
 
-    def measure(net):
-        names = [f"dense{number}" for number in range(1, depth + 1)]
-        outputs = keras.Model(net.inputs, [net.get_layer(name).output for name in names] + [net.output])
-        with tf.GradientTape() as tape:
-            *hidden, logits = outputs(x, training=True)
-            loss = tf.reduce_mean(keras.losses.sparse_categorical_crossentropy(y, logits, from_logits=True))
-        norms = [float(tf.reduce_sum(tf.cast(gradient, tf.float64) ** 2)) for gradient in tape.gradient(loss, hidden)]
-        inner = np.log(norms[EDGE : depth - EDGE])
-        growth = np.exp((inner[0] - inner[-1]) / (len(inner) - 1))
-        return {**{f"squared_gradient_norm/{number:03d}": norm for number, norm in enumerate(norms, start=1)}, GROWTH: growth}
-
-    return measure
+    names = [f"dense{number}" for number in range(1, depth + 1)]
+    outputs = keras.Model(net.inputs, [net.get_layer(name).output for name in names] + [net.output])
+    with tf.GradientTape() as tape:
+        *hidden, logits = outputs(x, training=True)
+        loss = tf.reduce_mean(keras.losses.sparse_categorical_crossentropy(y, logits, from_logits=True))
+    norms = [float(tf.reduce_sum(tf.cast(gradient, tf.float64) ** 2)) for gradient in tape.gradient(loss, hidden)]
+    inner = np.log(norms[EDGE : depth - EDGE])
+    growth = np.exp((inner[0] - inner[-1]) / (len(inner) - 1))
+    return {**{f"squared_gradient_norm/{number:03d}": norm for number, norm in enumerate(norms, start=1)}, GROWTH: growth}
 
 
-def steps_along_the_gradient(x, y):
-    """Function of the net: the loss after one step along the gradient, relative to before, and the largest step before it rises tenfold."""
+def steps_along_the_gradient(net, x, y):
+    """The loss after one step along the gradient, relative to before, and the largest step before it rises tenfold."""
     from keras_bn import measures
 
-    def measure(net):
-        landscape = measures.loss_landscape(net, x, y, STEP_SIZES)
-        relative = [float(loss) / float(landscape.loss) for loss in landscape.losses]
-        reached = 0
-        while reached < len(relative) and relative[reached] < LARGEST_RISE:
-            reached += 1
-        found = {f"relative_loss/{size:g}": value for size, value in zip(STEP_SIZES, relative)}
-        return {**found, REACH: STEP_SIZES[reached - 1] if reached else 0.0}
-
-    return measure
+    landscape = measures.loss_landscape(net, x, y, STEP_SIZES)
+    relative = [float(loss) / float(landscape.loss) for loss in landscape.losses]
+    reached = 0
+    while reached < len(relative) and relative[reached] < LARGEST_RISE:
+        reached += 1
+    found = {f"relative_loss/{size:g}": value for size, value in zip(STEP_SIZES, relative)}
+    return {**found, REACH: STEP_SIZES[reached - 1] if reached else 0.0}
 
 
 def nets(contestant, batch_size, initializer="he_normal"):

@@ -43,8 +43,6 @@ def training(settings, data, chosen):
     from recipes.frame import probe
     from recipes.nets import perceptron
 
-    x = None if not settings.measure_every else data.in_memory()[2]
-
     def net(_):
         return perceptron.perceptron(
             data.image_shape,
@@ -57,7 +55,10 @@ def training(settings, data, chosen):
         )
 
     def instruments(net, log_dir):
-        return [probe.Probe(input_and_biases(net, chosen["depth"], x), settings.measure_every, log_dir)] if settings.measure_every else []
+        if not settings.measure_every:
+            return []
+        x, _ = data.whole(data.test)
+        return [probe.Probe(input_and_biases(net, chosen["depth"], x), settings.measure_every, log_dir)]
 
     return usual.training(settings, data, chosen, net, instruments=instruments)
 

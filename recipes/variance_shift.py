@@ -84,26 +84,15 @@ def with_rate(contestant, rate=RATE):
 
 def closed_form(contestant):
     """Evidence: how far the measured ratios are from the closed form's, and what it is held against: how far from 1, no shift."""
-    off = evidence.by_seed({contestant: with_rate(contestant)}, ["variance_shift/dropout_ratio/", "variance_shift/predicted_ratio/"], deviation)
-    of_none = evidence.by_seed({contestant: with_rate(contestant)}, ["variance_shift/dropout_ratio/"], lambda ratios: deviation(ratios, 1.0))
-
-    def collected(experiment):
-        measured = off(experiment)
-        return measured and {"closed form": measured[contestant], "no shift": of_none(experiment)[contestant]}
-
-    return collected
+    chosen, measured, predicted = with_rate(contestant), "variance_shift/dropout_ratio/", "variance_shift/predicted_ratio/"
+    off_from_1 = (chosen, [measured], lambda ratios: deviation(ratios, 1.0))
+    return evidence.labelled({"closed form": (chosen, [measured, predicted], deviation), "no shift": off_from_1})
 
 
 def recalibrated(contestant):
     """Evidence: test accuracies as trained and with re-estimated statistics."""
-    group = {contestant: with_rate(contestant)}
-    as_trained, after = evidence.by_seed(group, ["test_accuracy"]), evidence.by_seed(group, ["recalibrated_test_accuracy"])
-
-    def collected(experiment):
-        before, now = as_trained(experiment), after(experiment)
-        return None if before is None or now is None else {"as trained": before[contestant], "re-estimated": now[contestant]}
-
-    return collected
+    quantities = {"as trained": "test_accuracy", "re-estimated": "recalibrated_test_accuracy"}
+    return evidence.labelled({name: (with_rate(contestant), [quantity], evidence.last) for name, quantity in quantities.items()})
 
 
 def compared(one, other, quantity):

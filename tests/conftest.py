@@ -41,9 +41,7 @@ def _seeded():
 @pytest.fixture(autouse=True, scope="module")
 def _collected():
     yield
-    gc.unfreeze()
     gc.collect()
-    gc.freeze()  # What is left is not gone through again before the next file ends.
 
 
 @pytest.fixture

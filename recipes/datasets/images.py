@@ -167,12 +167,13 @@ class Images:
 
     def in_memory(self):
         """All images as arrays: (x_train, y_train, x_test, y_test), in their own order."""
-        arrays = []
-        for split in (self.training, self.test):
-            order = tf.data.Dataset.range(len(split.labels))
-            parts = list(self._normalised(split.batches(order, 500, False)).as_numpy_iterator())
-            arrays += [np.concatenate([x for x, _ in parts]), split.labels]
-        return tuple(arrays)
+        return *self.whole(self.training), *self.whole(self.test)
+
+    def whole(self, split):
+        """All images of `training` or `test` as arrays: (x, y), in their own order."""
+        order = tf.data.Dataset.range(len(split.labels))
+        parts = list(self._normalised(split.batches(order, 500, False)).as_numpy_iterator())
+        return np.concatenate([x for x, _ in parts]), split.labels
 
     def _normalised(self, batches):
         def normalise(x, y):

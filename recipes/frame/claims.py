@@ -5,6 +5,8 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from recipes.frame import files
+
 HOLDS, PARTLY, DOES_NOT_HOLD, NOT_TESTABLE = "holds", "holds partly", "does not hold here", "not testable at this scale"
 VERDICTS = HOLDS, PARTLY, DOES_NOT_HOLD, NOT_TESTABLE
 CONFIDENCE = 0.95
@@ -128,14 +130,5 @@ def judged(claims, experiment):
         experiment: `experiment.Experiment`.
     """
     pairs = [(claim, claim.evidence(experiment)) for claim in claims]
-    pairs = [(claim, finite(evidence)) for claim, evidence in pairs if evidence is not None]
+    pairs = [(claim, files.finite(evidence)) for claim, evidence in pairs if evidence is not None]
     return [(claim, claim.rule(evidence), evidence) for claim, evidence in pairs]
-
-
-def finite(evidence):
-    """The same with None for what is not finite, as JSON has no such numbers."""
-    if isinstance(evidence, dict):
-        return {name: finite(value) for name, value in evidence.items()}
-    if isinstance(evidence, list | tuple):
-        return [finite(value) for value in evidence]
-    return None if isinstance(evidence, float) and not math.isfinite(evidence) else evidence

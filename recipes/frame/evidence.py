@@ -35,10 +35,20 @@ def by_seed(groups, quantities, summarise=last):
         Function of `experiment.Experiment` that returns a dict, group to list, or None where a group has no seed.
     """
 
+    return labelled({name: (chosen, quantities, summarise) for name, chosen in groups.items()})
+
+
+def labelled(parts):
+    """As `by_seed`, of numbers that are each made of other quantities, or in another way.
+
+    Args:
+        parts: dict, what a number is called to (what its trainings have in common, quantities, summarise).
+    """
+
     def collected(experiment):
-        of_groups = {name: _of_group(experiment, chosen, quantities) for name, chosen in groups.items()}
-        seeds = sorted(set.intersection(*(set(of_seeds) for of_seeds in of_groups.values())))
-        return {name: [summarise(*of_seeds[seed]) for seed in seeds] for name, of_seeds in of_groups.items()} if seeds else None
+        arrays = {name: _of_group(experiment, chosen, quantities) for name, (chosen, quantities, _) in parts.items()}
+        seeds = sorted(set.intersection(*(set(of_seeds) for of_seeds in arrays.values())))
+        return {name: [summarise(*arrays[name][seed]) for seed in seeds] for name, (_, _, summarise) in parts.items()} if seeds else None
 
     return collected
 

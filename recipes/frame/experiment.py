@@ -76,7 +76,7 @@ def conduct(recipe, trainings, workdir):
                 progress.end(f"{_described(one.task, finished[0])} (finished earlier)")
             results[name], records[name] = finished
     _add_verdicts(trainings, results, records)
-    _write_hparams(recipe, trainings, results, workdir)
+    _write_hparams(trainings, results, workdir)
     hyperparameters = {name: one.hyperparameters for name, one in trainings.items()}
     return Experiment(trainings, [{"run": name, **result} for name, result in results.items()], tables.tidy(records, hyperparameters))
 
@@ -166,18 +166,17 @@ def _add_verdicts(trainings, results, records):
             results[name] = {**results[name], "verdict": verdict}
 
 
-def _write_hparams(recipe, trainings, results, workdir):
+def _write_hparams(trainings, results, workdir):
     """One row a training, with its verdict; whatever an earlier call wrote is replaced."""
-    domains, scores = {}, {}
-    for name, one in trainings.items():
-        for hyperparameter, value in {**one.hyperparameters, "verdict": results[name]["verdict"]}.items():
-            domains.setdefault(SHORT.get(hyperparameter, hyperparameter), {})[value] = None
-        scores |= dict.fromkeys([one.task.score])
-    layout = {name: list(values) for name, values in domains.items()}
-    for number, (name, one) in enumerate(trainings.items()):
-        chosen = {SHORT.get(key, key): value for key, value in {**one.hyperparameters, "verdict": results[name]["verdict"]}.items()}
-        metrics = {score: score.replace("_", " ") for score in scores}
-        summaries.write_hparams(workdir.tensorboard / name, chosen, layout=(layout, metrics) if number == 0 else None)
+    rows = {
+        name: {SHORT.get(key, key): value for key, value in {**one.hyperparameters, "verdict": results[name]["verdict"]}.items()}
+        for name, one in trainings.items()
+    }
+    columns = dict.fromkeys(column for row in rows.values() for column in row)
+    domains = {column: list(dict.fromkeys(row[column] for row in rows.values() if column in row)) for column in columns}
+    metrics = {one.task.score: one.task.score.replace("_", " ") for one in trainings.values()}
+    for number, (name, row) in enumerate(rows.items()):
+        summaries.write_hparams(workdir.tensorboard / name, row, layout=(domains, metrics) if number == 0 else None)
 
 
 def _described(task, result):

@@ -1,6 +1,7 @@
 """Files that are there whole or not at all."""
 
 import json
+import math
 import os
 import pathlib
 
@@ -52,6 +53,15 @@ def write(path, content):
 def write_json(path, value):
     """Writes JSON; numbers that are not finite are refused, since JSON has none (use None)."""
     write(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def finite(value):
+    """The same, within dicts and lists, with None for what is not finite, as JSON has no such numbers."""
+    if isinstance(value, dict):
+        return {name: finite(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_json(path):

@@ -1,10 +1,9 @@
 """What is measured of a net while it trains by a function of it."""
 
-import math
-
 import keras
 
 from keras_bn import summaries
+from recipes.frame import files
 
 
 class Probe(keras.callbacks.Callback):
@@ -29,7 +28,7 @@ class Probe(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch, logs=None):
         if self.step % self.every == 0:
             values = {quantity: float(value) for quantity, value in self.measure(self.model).items()}
-            self.history.append({"step": self.step, **{quantity: value if math.isfinite(value) else None for quantity, value in values.items()}})
+            self.history.append({"step": self.step, **files.finite(values)})
             self.log.write(self.step, summaries.Measured(values, {}, {}), self)
 
     def on_train_batch_end(self, batch, logs=None):

@@ -1,7 +1,6 @@
 """A recipe from the command line to its report."""
 
 import datetime
-import json
 import shlex
 import sys
 
@@ -63,7 +62,7 @@ def conduct(recipe, settings):
                 for claim, said, evidence in judged
             ],
         }
-        files.write(folder.path / "results.json", json.dumps(results, indent=2, allow_nan=False) + "\n")
+        files.write_json(folder.path / "results.json", results)
     print("", report.table(conducted), *([report.answer([pair[:2] for pair in judged])] if judged else []), *notes, sep="\n\n", end="\n\n")
     print("Report and pictures:", *(folder.path / name for name in ("report.md", *(f"{picture.name}.png" for picture in drawn))))
     print(f"TensorBoard: {commands.typed('tensorboard')} --logdir {shlex.quote(str(folder.tensorboard))}")

@@ -34,9 +34,7 @@ def train(training, folder, log_dir, progress, net_of_start):
     gc.collect()
     net_to_start_from = None if records else net_of_start()  # In front of the seed, as building it draws random numbers, too.
     keras.utils.set_random_seed(int(np.random.SeedSequence(training.seed).generate_state(1)[0]))
-    net = training.build(net_to_start_from)
-    training.task.compile(net, training.optimizer(), training.jit_compile)
-    net.optimizer.build(net.trainable_variables)
+    net = _built(training, net_to_start_from)
     if records:
         checkpoint.restore(path, net)
     step = int(net.optimizer.iterations.numpy())
@@ -48,7 +46,7 @@ def train(training, folder, log_dir, progress, net_of_start):
     if not has_diverged(log.records) and training.at_end and not _is_measured(log.records, training.steps):
         quantities = {}
         for measure in training.at_end:
-            quantities |= {name: _finite(value) for name, value in measure(net).items()}
+            quantities |= files.finite({name: float(value) for name, value in measure(net).items()})
         log.add([{"step": training.steps, "is_end": True, **quantities}], write=quantities)
         checkpoint.save(path, net, log.records)
     log.write()
@@ -57,10 +55,16 @@ def train(training, folder, log_dir, progress, net_of_start):
 
 def restored(training, folder):
     """The trained net of a finished training."""
-    net = training.build(None)
-    training.task.compile(net, training.optimizer(), False)
-    net.optimizer.build(net.trainable_variables)
+    net = _built(training, None)
     checkpoint.restore(folder / "checkpoint.npz", net)
+    return net
+
+
+def _built(training, net_to_start_from):
+    """The net, ready to be trained or restored."""
+    net = training.build(net_to_start_from)
+    training.task.compile(net, training.optimizer(), training.jit_compile)
+    net.optimizer.build(net.trainable_variables)
     return net
 
 
@@ -155,9 +159,3 @@ class _Log:
 
     def write(self):
         files.write(self.path, "".join(json.dumps(record, allow_nan=False) + "\n" for record in self.records))
-
-
-def _finite(value):
-    """JSON has no number that is not finite."""
-    value = float(value)
-    return value if math.isfinite(value) else None

@@ -16,7 +16,7 @@ def training(settings, data, hyperparameters, build, **differing):
     Args:
         settings: namespace with learning-rate, batch size, epochs and the like, as far as the recipe has them among its flags.
         data: `images.Images`.
-        hyperparameters: dict; `learning_rate` among them, or among the settings' lists.
+        hyperparameters: dict, `learning_rate` among them.
         build: as of `Training`.
         differing: fields of `Training` that are not as usual.
     """

@@ -35,7 +35,7 @@ def merged(path, recipe, settings):
     if not config.exists():
         return settings
     earlier = _read(config, recipe)
-    lists = set(recipe.axes[axis].name for axis in recipe.axes)
+    lists = {flag.name for flag in recipe.axes.values()}
     differing = []
     for flag in recipe.flags:
         there, now = earlier["flags"].get(flag.name), getattr(settings, flag.name)
@@ -82,8 +82,7 @@ class Workdir:
 
     def __init__(self, path, recipe, settings, data, machine):
         self.path, self.recipe, self.settings = pathlib.Path(path), recipe, settings
-        values = {flag.name: getattr(settings, flag.name) for flag in recipe.flags}
-        self.config = {"recipe": recipe.name, "flags": values, "data": data, "machine": machine}
+        self.config = {"recipe": recipe.name, "data": data, "machine": machine}
 
     def __enter__(self):
         try:
@@ -118,6 +117,7 @@ class Workdir:
             self.config["machine"] = earlier["machine"]
         elif any(entry.name != LOCK and not files.is_temporary(entry) for entry in self.path.iterdir()):
             raise Refusal(f"--workdir={self.path} holds files but no config.json, so it is not of this recipe; name a new or an empty folder.")
+        self.config["flags"] = {flag.name: getattr(self.settings, flag.name) for flag in self.recipe.flags}  # As they are merged now.
         files.write_json(path, self.config)
         files.write(self.path / "flagfile", flags.flagfile(self.recipe, self.settings))
 

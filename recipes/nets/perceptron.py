@@ -20,7 +20,7 @@ class UndifferentiatedNormalization(keras.layers.Layer):
         return (inputs - mean) * tf.math.rsqrt(variance + self.epsilon)
 
 
-def perceptron(input_shape, classes, *, depth, units, activation, kernel_initializer, normalisation, options=None, rate=0.0, weight_decay=0.0):
+def perceptron(input_shape, classes, *, depth, units, activation, kernel_initializer, normalisation, options=None, rate=0.0):
     """Dense layers with biases, each followed by a normalisation, an activation and Dropout, and a Dense for the logits.
 
     Args:
@@ -32,7 +32,6 @@ def perceptron(input_shape, classes, *, depth, units, activation, kernel_initial
         normalisation: "none", "batch_norm" or "undifferentiated".
         options: dict, of keras_bn.BatchNormalization.
         rate: of Dropout; 0 for none.
-        weight_decay: the gradient of each kernel gets this times the kernel.
 
     Returns:
         A model from (N, H, W, C) to logits (N, classes), whose hidden layers are called dense1, activation1, and so on.
@@ -41,8 +40,7 @@ def perceptron(input_shape, classes, *, depth, units, activation, kernel_initial
     """
 
     def dense(units, name):
-        penalty = keras.regularizers.L2(weight_decay / 2) if weight_decay else None
-        return keras.layers.Dense(units, kernel_initializer=initializers.named(kernel_initializer), kernel_regularizer=penalty, name=name)
+        return keras.layers.Dense(units, kernel_initializer=initializers.named(kernel_initializer), name=name)
 
     x = inputs = keras.Input(input_shape, name="image")
     x = keras.layers.Flatten(name="flatten")(x)
