@@ -13,11 +13,12 @@ Not as in the paper: moments are those of one channel on a fixed batch of 128 tr
 Source: Santurkar et al. 2018, Def. 2.1, figs. 1-3, 8, 9, app. A.
 """
 
-from recipes.frame import Claim, Picture, Recipe, claims, evidence, flags, program, usual
+from recipes.frame import Claim, Picture, Recipe, claims, drawn, evidence, flags, program, usual
 from recipes.nets import santurkar
 
 PLAIN, BATCH_NORM, NOISY = CONTESTANTS = "plain", "batch_norm", "noisy"
 L2, COSINE, MEAN = "internal_covariate_shift/l2/", "internal_covariate_shift/cosine/", "moment/mean"
+PERCENTILES = 5, 25, 50, 75, 95
 
 FLAGS = [
     flags.Flag("contestants", list(CONTESTANTS), flags.Listed(flags.Choice(CONTESTANTS)), "noisy: NoisyBatchNormalization, VGG only.", axis="contestant"),
@@ -32,26 +33,29 @@ def trainings(settings, data):
 
     def instruments(net, data, chosen, log_dir):
         every = settings.measure_every
-        moments = [probe.Probe(moments_of_one(net, data), every, log_dir)] if every and chosen["net"] == santurkar.VGG else []
-        return [callbacks.InternalCovariateShift(log_dir, every), *moments] if every else []
+        if not every:
+            return []
+        moments = [probe.Probe(moments_of_one(net, data), every, log_dir)] if chosen["net"] == santurkar.VGG else []
+        return [callbacks.InternalCovariateShift(log_dir, every), *moments]
 
     normalisations = {PLAIN: None, BATCH_NORM: keras_bn.BatchNormalization, NOISY: keras_bn.NoisyBatchNormalization}
     return santurkar.trainings(FLAGS, settings, data, normalisations, instruments, vgg_only=[NOISY])
 
 
 def moments_of_one(net, data):
-    """Function of the net: mean and variance of the first channel that enters the last convolution's ReLU, in training mode, on a fixed batch."""
+    """Function of the net: mean, variance and percentiles of the first channel that enters the last convolution's ReLU, in training mode, on a fixed batch."""
     import keras
     import numpy as np
 
     x, _ = data.sample(santurkar.BATCH)
     last = [layer for layer in net.layers if isinstance(layer, keras.layers.ReLU)][-1]
-    activation = keras.Model(net.inputs, last.input)
+    activation = keras.Model(net.input, last.input)
 
     def measure(_):
         with keras.StatelessScope():  # Moving statistics and seeds stay.
             channel = np.asarray(activation(x, training=True)[..., 0], np.float64)
-        return {MEAN: channel.mean(), "moment/variance": channel.var()}
+        percentiles = zip(PERCENTILES, np.percentile(channel, PERCENTILES))
+        return {MEAN: channel.mean(), "moment/variance": channel.var()} | {f"moment/percentile/{percent}": value for percent, value in percentiles}
 
     return measure
 
@@ -64,12 +68,12 @@ def jumps(means):
 def fits(name, sentence, source, one, other, by, learning_rate=0.1):
     """A claim that the training accuracy of the one is larger than that of the other by so much."""
     accuracies = evidence.by_seed(santurkar.groups(one, other, learning_rate=learning_rate), ["training_accuracy"], evidence.last_accuracy)
-    return Claim(name, sentence, source, accuracies, claims.better(one, other, by=by, what="training accuracy"))
+    return Claim(name, sentence, source, accuracies, claims.Better(one, other, by=by, what="training accuracy"))
 
 
 def shifts(name, sentence, source, one, other, quantity, summarise, what, by=0.0, net=santurkar.VGG):
     """A claim that a quantity of the one is larger than that of the other by so much."""
-    return Claim(name, sentence, source, evidence.by_seed(santurkar.groups(one, other, net=net), [quantity], summarise), claims.better(one, other, by, what))
+    return Claim(name, sentence, source, evidence.by_seed(santurkar.groups(one, other, net=net), [quantity], summarise), claims.Better(one, other, by, what))
 
 
 SHIFT = "power of ten of the shift"
@@ -79,6 +83,16 @@ CLAIMS = [
     fits("noisy_as_well", "With noise behind it batch normalisation trains as well", "Santurkar, fig. 2", NOISY, BATCH_NORM, -0.05),
     shifts("noise_moves_moments", "The noise makes moments move more", "Santurkar, fig. 2, 8", NOISY, BATCH_NORM, MEAN, jumps, "change of a mean"),
     shifts("shift_not_lower", "Internal covariate shift is not lower with it", "Santurkar, fig. 3", BATCH_NORM, PLAIN, L2, evidence.mean_logarithm, SHIFT),
+    shifts(
+        "popular_lower",
+        "Batch normalisation reduces internal covariate shift",
+        "often said; contradicted by Santurkar, fig. 3",
+        PLAIN,
+        BATCH_NORM,
+        L2,
+        evidence.mean_logarithm,
+        SHIFT,
+    ),
     shifts(
         "cosine_not_higher", "Gradients do not keep their direction better", "Santurkar, fig. 3", PLAIN, BATCH_NORM, COSINE, evidence.mean, "cosine", by=-0.05
     ),
@@ -96,37 +110,23 @@ CLAIMS = [
 ]
 
 
-def over_training(quantity, label, title, **look):
-    """A picture's function: the mean of a quantity over the layers, over optimizer steps, a panel a net."""
-
-    def draw(experiment):
-        from recipes.frame import pictures, tables
-
-        rows = tables.by_layer(experiment.table, quantity).dropna(subset="value")
-        if rows.empty:
-            return None
-        rows = rows.groupby(["run", "step", *experiment.hyperparameters], sort=False, as_index=False)["value"].mean()
-        return pictures.curves(rows, label, title, panels=("net", "learning_rate"), order=CONTESTANTS, **look)
-
-    return draw
+def at_lowest_rate(rows):
+    return rows[rows["learning_rate"] == rows["learning_rate"].min()]
 
 
-def accuracy(experiment):
-    from recipes.frame import pictures, tables
-
-    rows = tables.of(experiment.table, "training_accuracy")
-    look = dict(order=CONTESTANTS, panels=["learning_rate"], limits=(0, 1))
-    return None if rows.empty else pictures.curves(rows, "training accuracy", pictures.outcomes(experiment), **look)
-
-
-SHIFTS = over_training("internal_covariate_shift/l2", "l2 norm, mean over the layers", "Internal covariate shift", log="y")
-COSINES = over_training("internal_covariate_shift/cosine", "cosine, mean over the layers", "Direction of the gradient once the layers before have moved")
+LOOK = dict(order=CONTESTANTS, panels=("net", "learning_rate"))
+SHIFTS = drawn.curves(drawn.mean_of_layers(L2.rstrip("/")), "l2 norm, mean over the layers", "Internal covariate shift", log="y", **LOOK)
+COSINES = drawn.curves(drawn.mean_of_layers(COSINE.rstrip("/")), "cosine, mean over the layers", "Direction of the gradient, the layers before moved", **LOOK)
+MOMENTS = drawn.curves(MEAN, "mean of one channel", "Mean of an activation over the training", **LOOK)
+DISTRIBUTION = drawn.percentiles("moment/percentile", "value of the channel", "Values of one channel in front of the last ReLU", keep=at_lowest_rate)
 PICTURES = [
-    Picture("l2", "internal covariate shift over optimizer steps", SHIFTS),
-    Picture("cosine", "cosine of the gradients before and after", COSINES),
-    Picture("accuracy", "training accuracy over optimizer steps", accuracy),
+    Picture("l2", "internal covariate shift over optimizer steps", SHIFTS, ["shift_not_lower", "linear_shift"]),
+    Picture("cosine", "cosine of the gradients before and after", COSINES, ["cosine_not_higher"]),
+    Picture("moments", "mean of an activation over optimizer steps", MOMENTS, ["noise_moves_moments"]),
+    Picture("distribution", "percentiles of an activation over optimizer steps", DISTRIBUTION),
+    Picture("accuracy", "training accuracy over optimizer steps", drawn.curves("training_accuracy", "training accuracy", limits=(0, 1), **LOOK)),
 ]
-RECIPE = Recipe("covariate_shift", __doc__, FLAGS, usual.images, trainings, CLAIMS, PICTURES, {"paper": santurkar.PAPER})
+RECIPE = Recipe("covariate_shift", __doc__, FLAGS, santurkar.in_words, usual.images, trainings, CLAIMS, PICTURES, {"paper": santurkar.PAPER})
 
 if __name__ == "__main__":
     program.run(RECIPE)

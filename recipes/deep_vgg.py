@@ -8,17 +8,19 @@ to what is there.
     python -m recipes.deep_vgg --seeds=0,1,2                       with a spread
     python -m recipes.deep_vgg --initializers=glorot_uniform,he_normal,normal_0.01,normal_0.1
     python -m recipes.deep_vgg --learning_rates=0.01,0.1 --depth=11,16
+    python -m recipes.deep_vgg --learning_rates=0.01,0.05,0.3 --depth=11 --seeds=0,1,2
     python -m recipes.deep_vgg --dataset=cifar10 --data_dir=DIR --width=1 --batch_size=128 --epochs=40
 
 Source: Simonyan & Zisserman 2015 (the nets, growing), Szegedy et al. 2015 (auxiliary classifiers), Ioffe & Szegedy 2015 (batch normalisation).
 """
 
-from recipes.frame import Claim, Picture, Recipe, claims, evidence, flags, program, usual
+from recipes.frame import Claim, Picture, Recipe, claims, drawn, evidence, flags, program, usual
 from recipes.frame.refusal import Refusal
 
 PLAIN, GROWN, AUXILIARY, BATCH_NORM, SHALLOW = "plain", "grown", "auxiliary", "batch_norm", "shallow"
 CONTESTANTS = PLAIN, GROWN, AUXILIARY, BATCH_NORM
-DEPTHS, SHALLOW_DEPTH = (11, 13, 16, 19), 11
+DEPTHS, SHALLOW_DEPTH, RATE = (11, 13, 16, 19), 11, 0.01
+INITIALIZERS = "glorot_uniform", "he_normal", "normal_0.01", "normal_0.1"
 
 FLAGS = [
     flags.Flag(
@@ -58,7 +60,7 @@ def trainings(settings, data):
 
 def training(settings, data, chosen, start=None):
     import keras_bn
-    from recipes.frame import tasks
+    from recipes.frame import instruments, tasks
     from recipes.nets import vgg
 
     contestant = chosen["contestant"]
@@ -72,60 +74,74 @@ def training(settings, data, chosen, start=None):
             vgg.grow(shallow, deep)
         return deep
 
-    return usual.training(settings, data, chosen, net, task=tasks.Classification(weights), start=start)
+    task = tasks.Classification(weights)
+    return usual.training(settings, data, chosen, net, task=task, start=start, at_end=[instruments.recalibrated(data, task), weight_layers])
 
 
-def compared(contestant):
-    """Evidence: the test accuracies of that contestant and of the plain net."""
-    usual_otherwise = {"depth": 19, "initializer": "glorot_uniform", "learning_rate": 0.01}
-    return evidence.by_seed({one: {"contestant": one, **usual_otherwise} for one in (contestant, PLAIN)}, ["test_accuracy"], evidence.last_accuracy)
+def weight_layers(net):
+    """How many layers with a kernel there are up to the logits."""
+    import keras
+
+    return {"weight_layers": sum(hasattr(layer, "kernel") for layer in keras.Model(net.inputs, net.outputs[0]).layers)}
 
 
+def nets(contestant, depth=19, initializer=INITIALIZERS[0], times=1):
+    return {"contestant": contestant, "depth": depth, "initializer": initializer, "learning_rate": times * RATE}
+
+
+def trains(name, contestant, sentence, source):
+    """A claim that a contestant reaches more than the plain net."""
+    accuracies = evidence.by_seed({one: nets(one) for one in (contestant, PLAIN)}, ["test_accuracy"], evidence.last_accuracy)
+    return Claim(name, sentence, source, accuracies, claims.Better(contestant, PLAIN, by=0.1))
+
+
+def faster(name, sentence, contestant, better, worse, by, summarise, what="test accuracy"):
+    """A claim that shallow nets reach more with the one multiple of the usual learning rate than with the other."""
+    label = {times: f"at {times} x {RATE}" for times in (better, worse)}
+    accuracies = evidence.by_seed({label[times]: nets(contestant, SHALLOW_DEPTH, times=times) for times in label}, ["test_accuracy"], summarise)
+    return Claim(name, sentence, "Ioffe & Szegedy, sec. 4.2", accuracies, claims.Better(label[better], label[worse], by, f"{what} of {contestant}"))
+
+
+def worst_start(experiment):
+    """Evidence: the lowest test accuracy of the four initializers."""
+    groups = {(one, initializer): nets(one, initializer=initializer) for one in (BATCH_NORM, PLAIN) for initializer in INITIALIZERS}
+    found = evidence.by_seed(groups, ["test_accuracy"], evidence.last_accuracy)(experiment)
+    return found and {one: [min(of_seed) for of_seed in zip(*(found[one, name] for name in INITIALIZERS))] for one in (BATCH_NORM, PLAIN)}
+
+
+OVER_TRAINING = "mean test accuracy over the training"
 CLAIMS = [
+    trains("grown_start", GROWN, "A deep VGG needs the weights of a trained shallow one to start from", "VGG, sec. 2.3, 3.1"),
+    trains("auxiliary_heads", AUXILIARY, "Classifiers on inner stages let a deep net train", "GoogLeNet, sec. 5"),
+    trains("bn_trains_deep", BATCH_NORM, "With batch normalisation a deep net trains from random weights", "Ioffe & Szegedy, sec. 1"),
     Claim(
-        "grown_start",
-        "A deep VGG needs the weights of a trained shallow one to start from",
-        "VGG, sec. 2.3, 3.1",
-        compared(GROWN),
-        claims.better(GROWN, PLAIN, by=0.1),
-    ),
-    Claim(
-        "auxiliary_heads",
-        "Classifiers on inner stages let a deep net train",
-        "GoogLeNet, sec. 5",
-        compared(AUXILIARY),
-        claims.better(AUXILIARY, PLAIN, by=0.1),
-    ),
-    Claim(
-        "bn_trains_deep",
-        "With batch normalisation a deep net trains from random weights",
+        "any_initialisation",
+        "With batch normalisation the worst of four initialisations costs less",
         "Ioffe & Szegedy, sec. 1",
-        compared(BATCH_NORM),
-        claims.better(BATCH_NORM, PLAIN, by=0.1),
+        worst_start,
+        claims.Better(BATCH_NORM, PLAIN, by=0.1, what="lowest test accuracy of four initialisations"),
+    ),
+    faster("rate_x5_plain", "Five times the learning rate ruins nets without batch normalisation", PLAIN, 1, 5, 0.1, evidence.last_accuracy),
+    faster("rate_x5", "With it, five times the learning rate learns faster", BATCH_NORM, 5, 1, 0.0, evidence.mean_accuracy, OVER_TRAINING),
+    faster("rate_x30", "With it, thirty times the learning rate reaches more", BATCH_NORM, 30, 1, 0.0, evidence.last_accuracy),
+    Claim(
+        "eight_layers",
+        "The first, shallow net of VGG has 8 layers",
+        "often said; VGG, table 1, says 11",
+        evidence.by_seed({SHALLOW: {"contestant": SHALLOW}}, ["weight_layers"]),
+        claims.Near(SHALLOW, 8, within=0, what="layers with weights"),
     ),
 ]
 
 
-def accuracy(experiment):
-    from recipes.frame import pictures, tables
-
-    rows, data = tables.of(experiment.table, "test_accuracy"), experiment.data
-    return pictures.curves(
-        rows[rows["contestant"] != SHALLOW],
-        f"test accuracy on {data.name}",
-        pictures.outcomes(experiment),
-        order=CONTESTANTS,
-        panels=("depth", "initializer", "learning_rate"),
-        limits=(0, 1),
-        reference=(data.chance, "chance"),
-    )
+def without_shallow(rows):
+    return rows[rows["contestant"] != SHALLOW]
 
 
 def sweep(experiment):
     from recipes.frame import pictures, tables
 
-    rows, data = tables.at_end(experiment.table, "test_accuracy"), experiment.data
-    rows = rows[rows["contestant"] != SHALLOW]
+    rows, data = without_shallow(tables.at_end(experiment.table, "test_accuracy")), experiment.data
     if not any(rows[name].nunique() > 1 for name in ("depth", "initializer", "learning_rate")):
         return None
     label = f"test accuracy on {data.name}, mean over seeds"
@@ -140,14 +156,17 @@ def notes(settings):
     return []
 
 
+LOOK = dict(order=CONTESTANTS, panels=("depth", "initializer", "learning_rate"), limits=(0, 1), chance=True)
+ACCURACY = drawn.curves("test_accuracy", "test accuracy on {data}", keep=without_shallow, **LOOK)
 RECIPE = Recipe(
     "deep_vgg",
     __doc__,
     FLAGS,
+    lambda settings: f"VGG of {flags.written(settings.depth)} layers, {settings.width:g} times the paper's width, Dropout {settings.dropout:g}",
     usual.images,
     trainings,
     CLAIMS,
-    [Picture("curves", "test accuracy over optimizer steps", accuracy), Picture("sweep", "test accuracy of every combination", sweep)],
+    [Picture("curves", "test accuracy over optimizer steps", ACCURACY), Picture("sweep", "test accuracy of every combination", sweep)],
     PRESETS,
     notes,
 )

@@ -1,7 +1,8 @@
 """How do gradients grow with depth before the first step, with and without batch normalisation, and how far can one step go?
 
 Builds deep perceptrons and trains nothing. Of each net, on one batch, it measures how the squared norm of the gradient with respect to a layer's outputs grows
-from layer to layer towards the input, and the loss along the gradient, relative to where it begins, by the size of the step.
+from layer to layer towards the input, and the loss along the gradient, relative to where it begins, by the size of the step. What holds of one normalised
+layer whatever the numbers (scale of the weights, bias) is checked on random ones.
 
     python -m recipes.gradient_growth                          digits, fifty layers, three minutes on 2 cores
     python -m recipes.gradient_growth --seeds=0,1,2,3,4        with a spread, which claims need
@@ -9,19 +10,20 @@ from layer to layer towards the input, and the loss along the gradient, relative
 
 Not as in the papers: perceptrons instead of Bjorck's ResNet-110 without shortcuts.
 
-Source: Yang et al. 2019 (growth by 1.467 a layer in a ReLU net, by (B - 2) / (B - 3) in a linear one, whatever the initial weights); Bjorck et al. 2018.
+Source: Yang et al. 2019 (growth by 1.467 a layer in a ReLU net, by (B - 2) / (B - 3) in a linear one, whatever the initial weights); Bjorck et al. 2018;
+Ioffe & Szegedy 2015, sec. 3.2, 3.3.
 """
 
-import math
-
-from recipes.frame import Claim, Picture, Recipe, Training, claims, evidence, flags, program, usual
+from recipes.frame import Claim, Picture, Recipe, Training, claims, drawn, evidence, flags, program, usual
 
 PLAIN, BATCH_NORM, LINEAR = CONTESTANTS = "plain", "batch_norm", "linear_batch_norm"
+INITIALIZERS = HE, GLOROT = "he_normal", "glorot_uniform"
 UNITS, EDGE = 128, 5  # Units a layer; layers at either end that do not count, as the growth settles there.
 PREDICTED = {8: 1.788, 32: 1.522, 128: 1.480, 256: 1.473}  # Batch size -> growth in a ReLU net, Yang et al. 2019, eq. 25.
 STEP_SIZES = tuple(10.0**exponent for exponent in range(-5, 3))
 LARGEST_RISE = 10.0  # Of the loss, of a step that is said to be too large.
 GROWTH, REACH = "gradient_growth", "largest_step"
+CASES = "without epsilon", "with epsilon 0.001"
 
 FLAGS = [
     flags.Flag(
@@ -33,7 +35,7 @@ FLAGS = [
     ),
     flags.Flag("depth", [50], flags.Listed(flags.Integer(2 * EDGE + 2, 1000)), "Hidden layers.", axis="depth"),
     flags.Flag("batch_sizes", [8, 32, 128], flags.Listed(flags.Integer(2, 4096)), "Images of the one batch.", axis="batch_size"),
-    *flags.shared(dataset=..., data_dir=..., image_size=8, initializers=["he_normal", "glorot_uniform"], seeds=...),
+    *flags.shared(dataset=..., data_dir=..., image_size=8, initializers=list(INITIALIZERS), seeds=...),
 ]
 PRESETS = {"paper": {"batch_sizes": [8, 32, 128, 256], "depth": [50, 100], "seeds": [0, 1, 2, 3, 4]}}
 
@@ -46,7 +48,7 @@ def training(settings, data, chosen):
     import keras
 
     from recipes.frame import tasks
-    from recipes.nets import perceptron
+    from recipes.nets import identities, perceptron
 
     def net(_):
         return perceptron.perceptron(
@@ -71,7 +73,7 @@ def training(settings, data, chosen):
         optimizer=keras.optimizers.SGD,
         batch_size=chosen["batch_size"],
         steps=0,
-        at_end=[measure],
+        at_end=[measure, lambda _: identities.of_weights(chosen["seed"])],
     )
 
 
@@ -105,68 +107,73 @@ def steps_along_the_gradient(net, x, y):
     return {**found, REACH: STEP_SIZES[reached - 1] if reached else 0.0}
 
 
-def nets(contestant, batch_size, initializer="he_normal"):
+def nets(contestant, batch_size, initializer=HE):
     return {"contestant": contestant, "batch_size": batch_size, "initializer": initializer, "depth": 50}
 
 
 def grows(name, contestant, batch_size, value, source):
     """A claim that gradients grow by that a layer."""
-    sentence = f"At initialisation squared gradients grow by {value:.3f} a layer ({contestant}, batches of {batch_size})"
+    kind = "linear net" if contestant == LINEAR else "ReLU net"
+    sentence = f"In a {kind} with batches of {batch_size} squared gradients begin with a growth of {value:.3f} a layer"
     measured = evidence.by_seed({contestant: nets(contestant, batch_size)}, [GROWTH])
-    return Claim(name, sentence, source, measured, claims.near(contestant, value, within=0.05, what="growth"))
+    return Claim(name, sentence, source, measured, claims.Near(contestant, value, within=0.05, what="growth"))
 
 
-def by_initializer(experiment):
-    """Evidence: how much faster gradients grow from he_normal than from glorot_uniform, with batch normalisation and without."""
-    found = {}
-    for contestant in (BATCH_NORM, PLAIN):
-        groups = {name: nets(contestant, 128, name) for name in ("he_normal", "glorot_uniform")}
-        growth = evidence.by_seed(groups, [GROWTH])(experiment)
-        if growth is None:
-            return None
-        found[contestant] = [abs(he - glorot) for he, glorot in zip(growth["he_normal"], growth["glorot_uniform"], strict=True)]
-    return found
+def identity(name, sentence, section, quantity):
+    """A claim about the layer alone, on random numbers."""
+    cases = {case: ({"contestant": BATCH_NORM}, [f"{quantity}/{case}"], evidence.last) for case in CASES}
+    rule = claims.Exact(CASES, 1e-10, "largest relative difference")
+    return Claim(name, sentence, f"Ioffe & Szegedy, {section}", evidence.labelled(cases), rule)
+
+
+def explodes(name, initializer):
+    """A claim that without batch normalisation smaller steps along the gradient are too large."""
+    sentence = f"Without batch normalisation the loss explodes at smaller steps along the gradient ({initializer})"
+    reached = evidence.by_seed({one: nets(one, 128, initializer) for one in (PLAIN, BATCH_NORM)}, [REACH], evidence.mean_logarithm)
+    rule = claims.Better(BATCH_NORM, PLAIN, what="power of ten of the largest step before the loss rises tenfold:")
+    return Claim(name, sentence, "Bjorck et al.", reached, rule)
 
 
 CLAIMS = [
+    identity("scale_invariance", "The scale of the weights in front of batch normalisation does not change its outputs", "sec. 3.3", "scale/outputs"),
+    identity("gradient_of_scaled", "With weights a times as large their gradient is 1 / a times as large", "sec. 3.3", "scale/gradient"),
+    identity("cancelled_bias", "A bias in front of batch normalisation has no effect", "sec. 3.2", "bias/gradient"),
     *(grows(f"growth_{size}", BATCH_NORM, size, value, "Yang et al., eq. 25") for size, value in PREDICTED.items()),
     grows("growth_linear", LINEAR, 32, (32 - 2) / (32 - 3), "Yang et al., linear nets"),
     Claim(
         "initializer_does_not_matter",
         "With batch normalisation gradients depend less on the scale of the initial weights",
         "Ioffe & Szegedy, sec. 3.3; Yang et al.",
-        by_initializer,
-        claims.better(PLAIN, BATCH_NORM, what="what two initializers differ by in growth:"),
+        evidence.differences({one: (nets(one, 128), nets(one, 128, GLOROT), [GROWTH], evidence.last) for one in (PLAIN, BATCH_NORM)}),
+        claims.Better(PLAIN, BATCH_NORM, what="growth from he_normal less that from glorot_uniform:"),
     ),
-    Claim(
-        "larger_steps",
-        "Without batch normalisation the loss explodes at smaller steps along the gradient",
-        "Bjorck et al.",
-        evidence.by_seed({one: nets(one, 128) for one in (PLAIN, BATCH_NORM)}, [REACH], lambda steps: math.log10(steps[-1]) if steps[-1] > 0 else math.nan),
-        claims.better(BATCH_NORM, PLAIN, what="power of ten of the largest step before the loss rises tenfold:"),
-    ),
+    *(explodes(f"larger_steps_{initializer}", initializer) for initializer in INITIALIZERS),
 ]
 
 
-def growth(experiment):
-    from recipes.frame import pictures, tables
-
-    rows = tables.by_layer(experiment.table, "squared_gradient_norm")
-    title = "Squared norm of the gradient with respect to a layer's outputs, before the first step"
-    return pictures.curves(rows, "squared gradient norm", title, x="layer_number", panels=("batch_size", "initializer"), order=CONTESTANTS, log="y")
-
-
-def reach(experiment):
-    from recipes.frame import pictures, tables
+def by_step_size(experiment):
+    from recipes.frame import tables
 
     rows = tables.by_layer(experiment.table, "relative_loss")
-    rows = rows.assign(step_size=rows["layer"].astype(float)).dropna(subset="value")
-    title = "Loss after one step along the gradient, relative to before"
-    return pictures.curves(rows, "relative loss", title, x="step_size", panels=("batch_size", "initializer"), order=CONTESTANTS, log="xy", limits=(0.01, 1e4))
+    return rows.assign(step_size=rows["layer"].astype(float))
 
 
-PICTURES = [Picture("growth", "squared gradient norm over depth", growth), Picture("reach", "relative loss over the size of the step", reach)]
-RECIPE = Recipe("gradient_growth", __doc__, FLAGS, usual.images, trainings, CLAIMS, PICTURES, PRESETS)
+LOOK = dict(panels=("batch_size", "initializer"), order=CONTESTANTS)
+NORMS = drawn.by_layer("squared_gradient_norm")
+DEPTH = drawn.curves(NORMS, "squared gradient norm", "Gradient with respect to a layer's outputs, at initialisation", x="layer_number", log="y", **LOOK)
+REACHED = "Loss after one step along the gradient, relative to before"
+STEPS = drawn.curves(by_step_size, "relative loss", REACHED, x="step_size", log="xy", limits=(0.01, 1e4), **LOOK)
+PICTURES = [
+    Picture("growth", "squared gradient norm over depth", DEPTH, [f"growth_{size}" for size in PREDICTED]),
+    Picture("reach", "relative loss over the size of the step", STEPS, [f"larger_steps_{initializer}" for initializer in INITIALIZERS]),
+]
+
+
+def in_words(settings):
+    return f"untrained perceptrons of {flags.written(settings.depth)} layers of {UNITS} units"
+
+
+RECIPE = Recipe("gradient_growth", __doc__, FLAGS, in_words, usual.images, trainings, CLAIMS, PICTURES, PRESETS)
 
 if __name__ == "__main__":
     program.run(RECIPE)

@@ -1,36 +1,44 @@
-"""Makes docs/ledger.md: every claim, and what the results of runs say of it, judged by today's rules.
+"""Makes docs/results.md: every claim, and what the results of runs say of it, judged by today's rules.
 
-python -m recipes.ledger WORKDIR ...            writes the file
-python -m recipes.ledger --check WORKDIR ...    fails where the file does not follow from the results
+    python -m recipes.ledger WORKDIR ...    takes what finished runs found into docs/results/ (report, pictures, results.json), and writes the file
+    python -m recipes.ledger                writes the file anew
+    python -m recipes.ledger --check        fails where the file does not follow from docs/results/
+
+A run takes the place of an earlier one whose work folder had the same name.
 """
 
 import importlib
+import io
 import pathlib
 import sys
+import types
 
 from absl import flags as absl_flags
 
 from recipes.__main__ import questions
 from recipes.frame import files, flags
+from recipes.frame.claims import DOES_NOT_HOLD, HOLDS, NOT_TESTABLE, PARTLY
 from recipes.frame.refusal import Refusal
 
-ROOT = pathlib.Path(__file__).parents[1]
+DOCS = pathlib.Path(__file__).parents[1] / "docs"
+POPULAR = "often "  # How the sources of sentences begin that the papers contradict.
+COLOURS = 64  # Of a picture in docs/, whose file is a third as large by that.
 
 
-def read(workdir):
+def read(folder):
     """(recipe, what results.json holds) of a finished run.
 
     Raises:
         Refusal: there is none, or it is not what this version of the recipe writes.
     """
-    path = pathlib.Path(workdir) / "results.json"
+    path = pathlib.Path(folder) / "results.json"
     try:
         results = files.read_json(path)
         name, given, claims = results["recipe"], results["flags"], results["claims"]
         _, _ = results["machine"]["cpu"], [one["seconds"] for one in results["results"]]
         evidence = {claim["name"]: claim["evidence"] for claim in claims}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Refusal(f"{path} is not what a finished run leaves ({error!r}); run its recipe with --workdir={workdir} again.") from None
+        raise Refusal(f"{path} is not what a finished run leaves ({error!r}); run its recipe with --workdir={folder} again.") from None
     if name not in questions():
         raise Refusal(f"{path} is of the recipe {name}, which is not there; expected one of {', '.join(questions())}.")
     recipe = importlib.import_module(f"recipes.{name}").RECIPE
@@ -46,62 +54,120 @@ def command(recipe, results):
     return " ".join(["python -m", f"recipes.{recipe.name}", *(one for one in given if not one.startswith("--data_dir="))])
 
 
+def judged(runs):
+    """What is said of each claim by each run, as a list of dicts.
+
+    Args:
+        runs: dict, a folder's name to (recipe, results), as of `read`.
+    """
+    found = []
+    for recipe in {recipe.name: recipe for recipe, _ in runs.values()}.values():
+        for claim in recipe.claims:
+            for folder, (other, results) in runs.items():
+                evidence = {one["name"]: one["evidence"] for one in results["claims"]}
+                if other is recipe and claim.name in evidence:
+                    found.append({"recipe": recipe, "claim": claim, "said": claim.rule(evidence[claim.name]), "run": folder, "results": results})
+    return found
+
+
 def markdown(runs):
     """The ledger of some runs.
 
     Args:
-        runs: list of (recipe, results), as of `read`.
+        runs: as of `judged`.
     """
+    found = judged(runs)
+    parts = [
+        "# Results",
+        "Made by `python -m recipes.ledger` from the results of the runs below, in [results/](results): their reports, pictures and results.json. A verdict "
+        "follows from a rule beside the claim in its recipe; means are over seeds, ± is the standard deviation (divisor N-1).",
+        _table([_counted(found, recipe) for recipe in {one["recipe"].name: one["recipe"] for one in found}.values()]),
+    ]
+    differing = [one for one in found if len({other["said"].verdict for other in found if other["claim"] is one["claim"]}) > 1]
+    if differing:
+        parts += ["## Where runs differ", _table([_row(one) for one in differing])]
+    popular = [one for one in found if one["claim"].source.startswith(POPULAR)]
+    if popular:
+        parts += ["## Often said", _table([_row(one) for one in popular])]
+    for recipe in {recipe.name: recipe for recipe, _ in runs.values()}.values():
+        of_recipe = {folder: results for folder, (other, results) in runs.items() if other is recipe}
+        parts += [f"## {recipe.question} (`recipes.{recipe.name}`)", _table([_row(one) for one in found if one["recipe"] is recipe])]
+        parts += [_table([_about(recipe, folder, results) for folder, results in of_recipe.items()])]
+        parts += [f"![what was found of each claim](results/{folder}/summary.png)" for folder in of_recipe]
+    return "\n\n".join(parts) + "\n"
+
+
+def _row(one):
+    data, said = one["results"]["flags"].get("dataset"), one["said"]
+    shown = {"claim": one["claim"].sentence, "source": one["claim"].source, "data": data, "measured": said.measured, "verdict": f"**{said.verdict}**"}
+    return {**shown, "why": said.why, "run": f"[{one['run']}](results/{one['run']}/report.md)"}
+
+
+def _counted(found, recipe):
+    verdicts = [one["said"].verdict for one in found if one["recipe"] is recipe]
+    return {"question": recipe.question, **{verdict: verdicts.count(verdict) for verdict in (HOLDS, PARTLY, DOES_NOT_HOLD, NOT_TESTABLE)}}
+
+
+def _about(recipe, folder, results):
+    machine, seconds = results["machine"], sum(one["seconds"] for one in results["results"])
+    return {
+        "run": f"[{folder}](results/{folder}/report.md)",
+        "command": f"`{command(recipe, results)}`",
+        "nets": recipe.nets(types.SimpleNamespace(**results["flags"])),
+        "trainings": len(results["results"]),
+        "minutes": f"{seconds / 60:.0f}",
+        "machine": f"{machine['cpu']}, {machine['cores']} cores; TensorFlow {machine['tensorflow']}, Keras {machine['keras']}",
+    }
+
+
+def _table(rows):
     from tabulate import tabulate
 
-    runs = sorted(runs, key=lambda run: (list(questions()).index(run[0].name), run[1]["flags"].get("dataset") or ""))
-    rows, about = [], []
-    for number, (recipe, results) in enumerate(runs, start=1):
-        evidence = {claim["name"]: claim["evidence"] for claim in results["claims"]}
-        for claim in recipe.claims:
-            if claim.name in evidence:
-                said = claim.rule(evidence[claim.name])
-                row = {"claim": claim.sentence, "source": claim.source, "run": number, "measured": said.measured, "verdict": said.verdict, "why": said.why}
-                rows.append(row)
-        machine = results["machine"]
-        seconds = sum(one["seconds"] for one in results["results"])
-        about.append(
-            {
-                "run": number,
-                "command": f"`{command(recipe, results)}`",
-                "data": results["flags"].get("dataset"),
-                "trainings": len(results["results"]),
-                "minutes": f"{seconds / 60:.1f}",
-                "machine": f"{machine['cpu']}, {machine['cores']} cores; TensorFlow {machine['tensorflow']}, Keras {machine['keras']}",
-            }
-        )
-    tables = [tabulate(each, headers="keys", tablefmt="github", disable_numparse=True) for each in (rows, about)]
-    intro = "Made by `python -m recipes.ledger WORKDIR ...` from the results of the runs below. A verdict follows from a rule beside the claim in its recipe."
-    return "\n\n".join(["# Ledger", intro, tables[0], "## Runs", tables[1]]) + "\n"
+    return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
 
 
-def main(arguments, output=ROOT / "docs" / "ledger.md"):
+def take(workdir, folder):
+    """Copies what a finished run found into a folder of docs/results/."""
+    from PIL import Image
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in pathlib.Path(workdir).glob("*.png"):
+        small = io.BytesIO()
+        Image.open(path).convert("RGB").quantize(COLOURS).save(small, "PNG", optimize=True)
+        files.write(folder / path.name, small.getvalue())
+    for name in ("report.md", "results.json"):
+        files.write(folder / name, (pathlib.Path(workdir) / name).read_text())
+
+
+def main(arguments, docs=DOCS):
     """Runs the command; returns its exit status.
 
     Args:
         arguments: list of str, without the program's name.
-        output: path of the file.
+        docs: path of the folder that gets results.md and results/.
     """
     values = absl_flags.FlagValues()
     absl_flags.DEFINE_bool("check", False, "Writes nothing, and fails where the file does not follow from the results.", flag_values=values)
+    output = docs / "results.md"
     try:
         try:
-            workdirs = values(["ledger", *arguments])[1:]
+            workdirs = [pathlib.Path(one) for one in values(["ledger", *arguments])[1:]]
         except absl_flags.Error as error:
-            raise Refusal(f"{str(error).splitlines()[0].rstrip('.')}; expected --check and folders only.") from error
-        if not workdirs:
-            raise Refusal("the ledger received no folders; expected those of finished runs: python -m recipes.ledger WORKDIR ...")
-        made = markdown([read(workdir) for workdir in workdirs])
-        if values.check:
-            if not output.exists() or output.read_text() != made:
-                raise Refusal(f"{output} does not follow from these results; expected what `python -m recipes.ledger` makes of them: run it without --check.")
-        else:
+            raise Refusal(f"{str(error).splitlines()[0].rstrip('.')}; expected --check, or folders of finished runs.") from error
+        if values.check and workdirs:
+            raise Refusal(f"--check received {workdirs[0]}, too; expected it alone: it is about the runs in {docs / 'results'}.")
+        for workdir in workdirs:
+            read(workdir)  # All of them, before one is taken.
+        for workdir in workdirs:
+            take(workdir, docs / "results" / workdir.resolve().name)
+        folders = sorted(path.parent for path in (docs / "results").glob("*/results.json"))
+        if not folders:
+            raise Refusal(f"there are no runs in {docs / 'results'}; expected folders of finished runs: python -m recipes.ledger WORKDIR ...")
+        made = markdown({folder.name: read(folder) for folder in folders})
+        if not values.check:
             files.write(output, made)
+        elif not output.exists() or output.read_text() != made:
+            raise Refusal(f"{output} does not follow from the runs in {docs / 'results'}; write it anew: python -m recipes.ledger")
     except Refusal as refusal:
         print(f"error: {refusal}", file=sys.stderr)
         return 1

@@ -13,13 +13,12 @@ The bound that is printed as theorem 4.1 has 1 / sqrt(m) where it has to be 1 / 
 Source: Santurkar et al. 2018, sec. 3, 4, figs. 4-6, 10-13, app. A.
 """
 
-from recipes.frame import Claim, Picture, Recipe, claims, evidence, flags, program, usual
+from recipes.frame import Claim, Picture, Recipe, claims, drawn, evidence, flags, program, usual
 from recipes.nets import santurkar
 
 PLAIN, BATCH_NORM, L1, L2, LINF = CONTESTANTS = "plain", "batch_norm", "l1", "l2", "linf"
 MULTIPLES = {santurkar.VGG: (0.5, 1.0, 2.0, 4.0), santurkar.LINEAR: (0.01, 0.1, 1.0, 10.0, 30.0)}  # Of the learning rate.
 LOWEST, HIGHEST, CHANGE, SMOOTHNESS = (f"loss_landscape/{name}" for name in ("loss_min", "loss_max", "gradient_change_max", "effective_smoothness"))
-FEATURES, EXAMPLES, GAMMA = 5, 12, 1.7  # Of the numbers that the theorems are checked on.
 
 FLAGS = [
     flags.Flag(
@@ -39,6 +38,7 @@ def trainings(settings, data):
 
     import keras_bn
     from keras_bn import callbacks
+    from recipes.nets import identities
 
     def instruments(net, data, chosen, log_dir):
         sizes = [chosen["learning_rate"] * multiple for multiple in MULTIPLES[chosen["net"]]]
@@ -47,51 +47,8 @@ def trainings(settings, data):
     by_norm = {name: functools.partial(keras_bn.LpBatchNormalization, p) for name, p in ((L1, 1), (L2, 2), (LINF, float("inf")))}
     normalisations = {PLAIN: None, BATCH_NORM: keras_bn.BatchNormalization, **by_norm}
     made = santurkar.trainings(FLAGS, settings, data, normalisations, instruments)
-    is_checked = [one.hyperparameters["contestant"] == BATCH_NORM for one in made]
-    return [dataclasses.replace(one, at_end=[*one.at_end, theorems(one.hyperparameters["seed"])]) if check else one for one, check in zip(made, is_checked)]
-
-
-def theorems(seed):
-    """Function of the net, which does not matter: the left by the right side of theorems 4.1 and 4.2, summed over the channels of random y (m, features)."""
-    import numpy as np
-    import tensorflow as tf
-
-    from keras_bn import functional
-
-    def measure(_):
-        rng = np.random.default_rng(seed)
-        y = tf.constant(rng.normal(2, 3, (EXAMPLES, FEATURES)))
-        square, slope = rng.normal(size=(2 * EXAMPLES * FEATURES, EXAMPLES * FEATURES)), rng.normal(size=EXAMPLES * FEATURES)
-        hessian = square.T @ square / len(square)
-        gamma, beta = tf.fill([FEATURES], tf.constant(GAMMA, tf.float64)), tf.zeros([FEATURES], tf.float64)
-
-        def normalised(y):
-            return functional.batch_norm_training(y, gamma, beta, axis=-1, epsilon=0.0)[0]
-
-        def loss(z):
-            flat = tf.reshape(z, [-1])
-            return 0.5 * tf.tensordot(flat, tf.linalg.matvec(hessian, flat), 1) + tf.tensordot(flat, slope, 1)
-
-        with tf.GradientTape() as outer:
-            outer.watch(y)
-            with tf.GradientTape() as inner:
-                inner.watch(y)
-                hat_loss = loss(normalised(y))
-            hat_gradient = inner.gradient(hat_loss, y)
-        hat_curvature = outer.jacobian(hat_gradient, y).numpy()
-        z = normalised(y).numpy()
-        gradient = (hessian @ z.ravel() + slope).reshape(z.shape)
-        blocks = hessian.reshape(EXAMPLES, FEATURES, EXAMPLES, FEATURES)
-        sides = np.zeros((2, 2))
-        for channel in range(FEATURES):
-            g, hat, unit, deviation = gradient[:, channel], hat_gradient.numpy()[:, channel], z[:, channel] / GAMMA, y.numpy()[:, channel].std()
-            scale = GAMMA**2 / deviation**2
-            sides[0] += hat @ hat, scale * (g @ g - g.sum() ** 2 / EXAMPLES - (g @ unit) ** 2 / EXAMPLES)
-            curved = hat @ blocks[:, channel, :, channel] @ hat
-            sides[1] += hat @ hat_curvature[:, channel, :, channel] @ hat, scale * curved - GAMMA / (EXAMPLES * deviation**2) * (g @ unit) * (hat @ hat)
-        return {f"theorem/4.{number}": left / right for number, (left, right) in enumerate(sides, start=1)}
-
-    return measure
+    theorems = [lambda _, seed=one.hyperparameters["seed"]: identities.theorems(seed) for one in made]
+    return [dataclasses.replace(one, at_end=[*one.at_end, checked]) for one, checked in zip(made, theorems)]
 
 
 def logarithm_of_range(highest, lowest):
@@ -101,18 +58,20 @@ def logarithm_of_range(highest, lowest):
 def rougher(name, sentence, source, quantities, summarise, what):
     """A claim that without batch normalisation a quantity is larger, in powers of ten."""
     measured = evidence.by_seed(santurkar.groups(PLAIN, BATCH_NORM), quantities, summarise)
-    return Claim(name, sentence, source, measured, claims.better(PLAIN, BATCH_NORM, what=f"power of ten of the {what}"))
+    return Claim(name, sentence, source, measured, claims.Better(PLAIN, BATCH_NORM, what=f"power of ten of the {what}"))
 
 
 def as_good(norm):
     accuracies = evidence.by_seed(santurkar.groups(norm, BATCH_NORM), ["training_accuracy"], evidence.last_accuracy)
-    rule = claims.better(norm, BATCH_NORM, by=-0.05, what="training accuracy")
+    rule = claims.Better(norm, BATCH_NORM, by=-0.05, what="training accuracy")
     return Claim(f"{norm}_as_good", f"Normalisation by the {norm} norm trains as well", "Santurkar, sec. 3.3, fig. 5", accuracies, rule)
 
 
-def theorem(number, sentence):
-    ratio = evidence.by_seed(santurkar.groups(BATCH_NORM), [f"theorem/{number}"])
-    return Claim(f"theorem_{number}", sentence, f"Santurkar, theorem {number}", ratio, claims.near(BATCH_NORM, 1.0, within=1e-3, what="left by right side"))
+def theorem(number, sentence, *cases):
+    """A claim that the sides of a theorem are equal in the first of the cases: name to quantity."""
+    sides = evidence.labelled({case: ({"contestant": BATCH_NORM}, [quantity], evidence.last) for case, quantity in cases})
+    rule = claims.Exact((cases[0][0],), 1e-10, "what the sides differ by, relative:")
+    return Claim(f"theorem_{number}", sentence, f"Santurkar, theorem {number}", sides, rule)
 
 
 CLAIMS = [
@@ -120,31 +79,30 @@ CLAIMS = [
     rougher("predictiveness", "Gradients change less along the gradient", "Santurkar, fig. 4b", [CHANGE], evidence.mean_logarithm, "change"),
     rougher("smoothness", "The effective smoothness is better", "Santurkar, fig. 4c", [SMOOTHNESS], evidence.mean_logarithm, "effective beta"),
     *(as_good(norm) for norm in (L1, L2, LINF)),
-    theorem("4.1", "The gradient's norm is as theorem 4.1 says, with 1 / m"),
-    theorem("4.2", "The curvature along the gradient is as theorem 4.2 says"),
+    theorem("4.1", "The gradient's norm is as theorem 4.1 says, with 1 / m", ("with 1 / m", "theorem/4.1"), ("as printed", "theorem/4.1 as printed")),
+    theorem("4.2", "The curvature along the gradient is as theorem 4.2 says", ("as printed", "theorem/4.2")),
 ]
 
 
-def over_training(quantity, label, title):
-    """A picture's function: a quantity over optimizer steps, a panel a net."""
+def ranges(experiment):
+    """Rows of the largest less the smallest loss."""
+    from recipes.frame import tables
 
-    def draw(experiment):
-        from recipes.frame import pictures, tables
-
-        rows = tables.of(experiment.table, f"loss_landscape/{quantity}").dropna(subset="value")
-        look = dict(panels=("net", "learning_rate"), order=CONTESTANTS, log="y")
-        return None if rows.empty else pictures.curves(rows, label, title, **look)
-
-    return draw
+    highest, lowest = (tables.of(experiment.table, name).reset_index(drop=True) for name in (HIGHEST, LOWEST))
+    rows = highest.assign(value=highest["value"] - lowest["value"])
+    return rows[rows["value"] > 0]
 
 
-SMOOTH = over_training("effective_smoothness", "effective beta", "Effective smoothness: the smaller, the smoother")
-CHANGES = over_training("gradient_change_max", "largest change of the gradient", "Predictiveness of the gradient: the smaller, the better")
+LOOK = dict(panels=("net", "learning_rate"), order=CONTESTANTS, log="y")
+RANGES = drawn.curves(ranges, "largest less smallest loss", "Range of the loss along the gradient", **LOOK)
+SMOOTH = drawn.curves(SMOOTHNESS, "effective beta", "Effective smoothness: the smaller, the smoother", **LOOK)
+CHANGES = drawn.curves(CHANGE, "largest change of the gradient", "Predictiveness of the gradient: the smaller, the better", **LOOK)
 PICTURES = [
-    Picture("effective_smoothness", "effective smoothness over optimizer steps", SMOOTH),
-    Picture("gradient_changes", "change of the gradient over optimizer steps", CHANGES),
+    Picture("effective_smoothness", "effective smoothness over optimizer steps", SMOOTH, ["smoothness"]),
+    Picture("loss_ranges", "range of the loss along the gradient over optimizer steps", RANGES, ["loss_range"]),
+    Picture("gradient_changes", "change of the gradient over optimizer steps", CHANGES, ["predictiveness"]),
 ]
-RECIPE = Recipe("loss_landscape", __doc__, FLAGS, usual.images, trainings, CLAIMS, PICTURES, {"paper": santurkar.PAPER})
+RECIPE = Recipe("loss_landscape", __doc__, FLAGS, santurkar.in_words, usual.images, trainings, CLAIMS, PICTURES, {"paper": santurkar.PAPER})
 
 if __name__ == "__main__":
     program.run(RECIPE)

@@ -13,12 +13,13 @@ Not as in the paper, which does not state learning rate and initial weights: SGD
 Source: Ioffe & Szegedy 2015, fig. 1, sec. 2, 3.2 and 4.1.
 """
 
-from recipes.frame import Claim, Picture, Recipe, claims, evidence, flags, program, usual
+from recipes.frame import Claim, Picture, Recipe, claims, drawn, evidence, flags, program, usual
 
 PLAIN, BATCH_NORM, UNDIFFERENTIATED = "plain", "batch_norm", "undifferentiated"
 CONTESTANTS = PLAIN, BATCH_NORM, UNDIFFERENTIATED
 UNITS, PERCENTILES = 100, (15, 50, 85)
 SIGMOID, SHALLOW = "sigmoid", 3
+FORMULAS = {"1 / (1 - exp(-x))": -1, "1 / (1 + exp(-x))": 1}
 
 FLAGS = [
     flags.Flag("contestants", list(CONTESTANTS), flags.Listed(flags.Choice(CONTESTANTS)), "Which nets are trained.", axis="contestant"),
@@ -40,8 +41,11 @@ def trainings(settings, data):
 
 
 def training(settings, data, chosen):
-    from recipes.frame import probe
+    from recipes.frame import probe, tasks
+    from recipes.frame.instruments import recalibrated
     from recipes.nets import perceptron
+
+    task = tasks.Classification()
 
     def net(_):
         return perceptron.perceptron(
@@ -60,7 +64,8 @@ def training(settings, data, chosen):
         x, _ = data.whole(data.test)
         return [probe.Probe(input_and_biases(net, chosen["depth"], x), settings.measure_every, log_dir)]
 
-    return usual.training(settings, data, chosen, net, instruments=instruments)
+    at_end = [recalibrated(data, task), formulas]
+    return usual.training(settings, data, chosen, net, task=task, instruments=instruments, at_end=at_end)
 
 
 def input_and_biases(net, depth, x):
@@ -89,6 +94,16 @@ def growth(norms):
     return float(norms[-1] - norms[len(norms) // 2])
 
 
+def formulas(net):
+    """By how much two formulas differ from the sigmoid that nets use."""
+    import keras
+    import numpy as np
+
+    x = np.linspace(-5, 5, 100)
+    sigmoid = keras.ops.convert_to_numpy(keras.activations.sigmoid(x))
+    return {f"sigmoid/{name}": abs(1 / (1 + sign * np.exp(-x)) - sigmoid).max() for name, sign in FORMULAS.items()}
+
+
 MEASURED = [f"input_percentile/{percent}" for percent in PERCENTILES]
 THREE_SIGMOIDS = {one: {"contestant": one, "activation": SIGMOID, "depth": SHALLOW} for one in CONTESTANTS}
 PLAIN_AND_BN = {one: THREE_SIGMOIDS[one] for one in (PLAIN, BATCH_NORM)}
@@ -98,58 +113,61 @@ CLAIMS = [
         "sigmoid_faster",
         "The net of three sigmoid layers learns faster with batch normalisation",
         "Ioffe & Szegedy, fig. 1a",
-        evidence.by_seed(PLAIN_AND_BN, ["test_accuracy"], evidence.mean),
-        claims.better(BATCH_NORM, PLAIN, what="mean test accuracy over the training"),
+        evidence.by_seed(PLAIN_AND_BN, ["test_accuracy"], evidence.mean_accuracy),
+        claims.Better(BATCH_NORM, PLAIN, what="mean test accuracy over the training"),
     ),
     Claim(
         "percentiles_steadier",
         "Inputs of a sigmoid are steadier with batch normalisation",
         "Ioffe & Szegedy, fig. 1b, c",
         evidence.by_seed(PLAIN_AND_BN, MEASURED, wander),
-        claims.better(PLAIN, BATCH_NORM, what="wander of the median, in widths between the percentiles 15 and 85:"),
+        claims.Better(PLAIN, BATCH_NORM, what="wander of the median, in widths between the percentiles 15 and 85:"),
     ),
     Claim(
         "saturating_trainable",
         "Deep nets of sigmoids train with batch normalisation and not without",
         "Ioffe & Szegedy, sec. 3.2, 4.2.2",
         evidence.by_seed(TEN_SIGMOIDS, ["test_accuracy"], evidence.last_accuracy),
-        claims.better(BATCH_NORM, PLAIN, by=0.1),
+        claims.Better(BATCH_NORM, PLAIN, by=0.1),
     ),
     Claim(
         "bias_blow_up",
         "Biases grow without bound where the statistics are not differentiated",
         "Ioffe & Szegedy, sec. 2",
         evidence.by_seed({one: THREE_SIGMOIDS[one] for one in (UNDIFFERENTIATED, BATCH_NORM)}, ["bias_norm"], growth),
-        claims.better(UNDIFFERENTIATED, BATCH_NORM, by=0.1, what="growth of the biases' norm in the second half of the training"),
+        claims.Better(UNDIFFERENTIATED, BATCH_NORM, by=0.1, what="growth of the biases' norm in the second half of the training"),
+    ),
+    Claim(
+        "popular_sigmoid",
+        "The sigmoid is 1 / (1 - exp(-x))",
+        "often printed, with the wrong sign",
+        evidence.labelled({name: ({"contestant": BATCH_NORM}, [f"sigmoid/{name}"], evidence.last) for name in FORMULAS}),
+        claims.Exact((next(iter(FORMULAS)),), 1e-6, "largest difference from the sigmoid of"),
     ),
 ]
 
 
-def accuracy(experiment):
-    from recipes.frame import pictures, tables
-
-    rows, data = tables.of(experiment.table, "test_accuracy"), experiment.data
-    label, reference = f"test accuracy on {data.name}", (data.chance, "chance")
-    return pictures.curves(rows, label, pictures.outcomes(experiment), order=CONTESTANTS, panels=("activation", "depth"), limits=(0, 1), reference=reference)
+def three_sigmoids(rows):
+    return rows[(rows["activation"] == SIGMOID) & (rows["depth"] == SHALLOW)]
 
 
-def percentiles(experiment):
-    from recipes.frame import pictures
-
-    rows = experiment.table[experiment.table["quantity"].isin(MEASURED)]
-    rows = rows[(rows["activation"] == SIGMOID) & (rows["depth"] == SHALLOW) & (rows["seed"] == rows["seed"].min())]
-    if rows.empty:
-        return None
-    rows = rows.assign(percentile=rows["quantity"].str.rsplit("/").str[-1])
-    title = "Percentiles, over the test images, of what one sigmoid of the last hidden layer receives"
-    return pictures.curves(rows, "input of the sigmoid", title, hue="percentile", panels=["contestant"])
-
-
+LOOK = dict(order=CONTESTANTS, panels=("activation", "depth"), limits=(0, 1), chance=True)
+ACCURACY = drawn.curves("test_accuracy", "test accuracy on {data}", **LOOK)
+RECEIVED = "What one sigmoid of the last hidden layer receives of the test images"
+INPUTS = drawn.percentiles("input_percentile", "input of the sigmoid", RECEIVED, keep=three_sigmoids)
+BIASES = drawn.curves("bias_norm", "norm of all biases", "Biases over the training", keep=three_sigmoids, order=CONTESTANTS)
 PICTURES = [
-    Picture("curves", "test accuracy over optimizer steps", accuracy),
-    Picture("percentiles", "percentiles of the input of one sigmoid over optimizer steps", percentiles),
+    Picture("curves", "test accuracy over optimizer steps", ACCURACY),
+    Picture("percentiles", "percentiles of the input of one sigmoid over optimizer steps", INPUTS, ["percentiles_steadier"]),
+    Picture("biases", "norm of the biases over optimizer steps", BIASES, ["bias_blow_up"]),
 ]
-RECIPE = Recipe("saturating_sigmoid", __doc__, FLAGS, usual.images, trainings, CLAIMS, PICTURES, PRESETS)
+
+
+def in_words(settings):
+    return f"perceptrons of {flags.written(settings.depth)} layers of {UNITS} units, {flags.written(settings.activations)}"
+
+
+RECIPE = Recipe("saturating_sigmoid", __doc__, FLAGS, in_words, usual.images, trainings, CLAIMS, PICTURES, PRESETS)
 
 if __name__ == "__main__":
     program.run(RECIPE)

@@ -12,7 +12,7 @@ Not as in the paper: a net of three blocks instead of PreResNet-110 and its like
 Source: Li, Chen, Hu & Yang 2018, eq. 7, 8, 12-14, sec. 4, fig. 4, tables 3, 4 and 6.
 """
 
-from recipes.frame import Claim, Picture, Recipe, claims, evidence, flags, program, usual
+from recipes.frame import Claim, Picture, Recipe, claims, drawn, evidence, flags, program, usual
 
 NONE, BEFORE_NORM, BEFORE_CONVOLUTION, BEHIND_ALL, UNIFORM = PLACES = "none", "a", "b", "behind_all", "uniform"
 SAMPLE, RATE = 1000, 0.5  # Training images that shifts are measured over; the rate of the paper's tables.
@@ -82,11 +82,12 @@ def with_rate(contestant, rate=RATE):
     return {"contestant": contestant, "rate": 0.0 if contestant == NONE else rate}
 
 
-def closed_form(contestant):
-    """Evidence: how far the measured ratios are from the closed form's, and what it is held against: how far from 1, no shift."""
+def closed_form(name, sentence, source, contestant):
+    """A claim that the measured ratios are closer to the closed form's than to 1, which is no shift."""
     chosen, measured, predicted = with_rate(contestant), "variance_shift/dropout_ratio/", "variance_shift/predicted_ratio/"
     off_from_1 = (chosen, [measured], lambda ratios: deviation(ratios, 1.0))
-    return evidence.labelled({"closed form": (chosen, [measured, predicted], deviation), "no shift": off_from_1})
+    both = evidence.labelled({"closed form": (chosen, [measured, predicted], deviation), "no shift": off_from_1})
+    return Claim(name, sentence, source, both, claims.Better("no shift", "closed form", what="what the ratios are off by"))
 
 
 def recalibrated(contestant):
@@ -95,74 +96,65 @@ def recalibrated(contestant):
     return evidence.labelled({name: (with_rate(contestant), [quantity], evidence.last) for name, quantity in quantities.items()})
 
 
-def compared(one, other, quantity):
-    return evidence.by_seed({place: with_rate(place) for place in (one, other)}, [quantity])
+def more(name, sentence, source, one, other, quantity, by=0.0):
+    """A claim that a quantity is larger where Dropout is at the one place than at the other."""
+    values = evidence.by_seed({place: with_rate(place) for place in (one, other)}, [quantity])
+    return Claim(name, sentence, source, values, claims.Better(one, other, by, quantity.replace("_", " ")))
 
 
-OFF, SHIFT = "what the ratios are off by", "largest shift"
 CLAIMS = [
-    Claim(
-        "delta_a",
-        "Dropout right in front shifts the variance as eq. 8 says",
-        "Li, eq. 7, 8",
-        closed_form(BEFORE_NORM),
-        claims.better("no shift", "closed form", what=OFF),
-    ),
-    Claim(
-        "delta_b",
-        "Dropout in front of a convolution shifts it as eq. 14 says",
-        "Li, eq. 12-14",
-        closed_form(BEFORE_CONVOLUTION),
-        claims.better("no shift", "closed form", what=OFF),
-    ),
-    Claim(
-        "shift_above_1",
-        "Dropout in front of BN makes variances shift",
-        "Li, fig. 4",
-        compared(BEFORE_NORM, NONE, "largest_shift"),
-        claims.better(BEFORE_NORM, NONE, by=0.1, what=SHIFT),
-    ),
+    closed_form("delta_a", "Dropout right in front shifts the variance as eq. 8 says", "Li, eq. 7, 8", BEFORE_NORM),
+    closed_form("delta_b", "Dropout in front of a convolution shifts it as eq. 14 says", "Li, eq. 12-14", BEFORE_CONVOLUTION),
+    more("shift_above_1", "Dropout in front of batch normalisation makes variances shift", "Li, fig. 4", BEFORE_NORM, NONE, "largest_shift", 0.1),
     Claim(
         "recalibration_helps",
         "Re-estimating the statistics without Dropout lowers the error",
         "Li, table 3",
         recalibrated(BEFORE_NORM),
-        claims.better("re-estimated", "as trained"),
+        claims.Better("re-estimated", "as trained"),
     ),
-    Claim(
-        "behind_all_harmless",
-        "Dropout behind all BN costs no accuracy",
-        "Li, table 4",
-        compared(BEHIND_ALL, NONE, "test_accuracy"),
-        claims.better(BEHIND_ALL, NONE, by=-0.01),
-    ),
-    Claim(
-        "uniform_milder",
-        "Uniform noise shifts variances less than Dropout",
-        "Li, table 6",
-        compared(BEFORE_CONVOLUTION, UNIFORM, "largest_shift"),
-        claims.better(BEFORE_CONVOLUTION, UNIFORM, what=SHIFT),
-    ),
+    more("behind_all_harmless", "Dropout behind all batch normalisation costs no accuracy", "Li, table 4", BEHIND_ALL, NONE, "test_accuracy", -0.01),
+    more("uniform_milder", "Uniform noise shifts variances less than Dropout", "Li, table 6", BEFORE_CONVOLUTION, UNIFORM, "largest_shift"),
 ]
 
 
-def ratios(experiment):
-    from recipes.frame import pictures, tables
-
-    rows = tables.of(experiment.table, "largest_shift")
-    return None if rows.empty else pictures.curves(rows, "largest variance shift of a layer", "Variance shift by where Dropout is", x="rate", order=PLACES)
-
-
 def accuracies(experiment):
-    from recipes.frame import pictures, tables
+    from recipes.frame import tables
 
     before, after = tables.at_end(experiment.table, "test_accuracy"), tables.of(experiment.table, "recalibrated_test_accuracy")
-    rows = tables.stacked({"as trained": before, "re-estimated": after}, "statistics")
-    return pictures.curves(rows, f"test accuracy on {experiment.data.name}", "What re-estimated statistics give", x="rate", order=PLACES, panels=["statistics"])
+    return tables.stacked({"as trained": before, "re-estimated": after}, "statistics")
 
 
-PICTURES = [Picture("shifts", "variance shift over the rate of Dropout", ratios), Picture("accuracies", "test accuracy over the rate", accuracies)]
-RECIPE = Recipe("variance_shift", __doc__, FLAGS, usual.images, trainings, CLAIMS, PICTURES, PRESETS)
+def closed_forms(experiment):
+    from recipes.frame import pictures, tables
+
+    measured, predicted = (tables.by_layer(experiment.table, f"variance_shift/{name}") for name in ("dropout_ratio", "predicted_ratio"))
+    rows = measured.rename(columns={"value": "measured"}).merge(predicted.rename(columns={"value": "predicted"})[["run", "layer", "predicted"]])
+    labels = "measured variance shift of a layer", "shift by the closed form"
+    return pictures.agreement(rows, *labels, "Variance shift by its closed form", order=PLACES)
+
+
+def at_usual_rate(rows):
+    return rows[rows["rate"].isin([0.0, RATE])]
+
+
+RATIOS = drawn.curves("largest_shift", "largest variance shift of a layer", "Variance shift by where Dropout is", x="rate", order=PLACES)
+SHIFTS_OF_LAYERS = drawn.by_layer("variance_shift/ratio")
+LAYERS = drawn.curves(SHIFTS_OF_LAYERS, "variance shift", f"Shift of each layer, Dropout of {RATE}", keep=at_usual_rate, x="layer_number", order=PLACES)
+ACCURACIES = drawn.curves(accuracies, "test accuracy on {data}", "What re-estimated statistics give", x="rate", order=PLACES, panels=["statistics"])
+PICTURES = [
+    Picture("shifts", "variance shift over the rate of Dropout", RATIOS, ["shift_above_1", "uniform_milder"]),
+    Picture("layers", "variance shift of each layer", LAYERS),
+    Picture("closed_forms", "measured variance shifts over those of the closed form", closed_forms, ["delta_a", "delta_b"]),
+    Picture("accuracies", "test accuracy over the rate", ACCURACIES, ["recalibration_helps", "behind_all_harmless"]),
+]
+
+
+def in_words(settings):
+    return f"residual nets of three blocks of two convolutions, {settings.width} filters in the first"
+
+
+RECIPE = Recipe("variance_shift", __doc__, FLAGS, in_words, usual.images, trainings, CLAIMS, PICTURES, PRESETS)
 
 if __name__ == "__main__":
     program.run(RECIPE)

@@ -381,7 +381,7 @@ MUTANTS = {
         [f"{TEST_TRAINING}::test_records_hold_what_the_net_does_on_the_test_images"],
     ),
     "variance for standard deviation in the initializer": (
-        "recipes/nets/initializers.py",
+        "recipes/nets/kernels.py",
         'stddev=float(name.removeprefix("normal_"))',
         'stddev=float(name.removeprefix("normal_")) ** 0.5',
         [f"{TEST_VGG}::test_initializers_have_the_standard_deviation_that_they_name"],
@@ -436,8 +436,8 @@ MUTANTS = {
     ),
     "one initializer for all layers": (
         VGG,
-        "            kernel_initializer=initializers.named(kernel_initializer),",
-        "            kernel_initializer=keras.initializers.GlorotUniform(seed=1),",
+        '{"kernel_initializer": initial(initializer),',
+        '{"kernel_initializer": keras.initializers.GlorotUniform(seed=1),',
         [f"{TEST_VGG}::test_no_two_layers_start_with_the_same_values"],
     ),
     "auxiliary loss not weighted": (

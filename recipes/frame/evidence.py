@@ -2,6 +2,8 @@
 
 import math
 
+import numpy as np
+
 
 def last(values):
     """The one at the end of a training."""
@@ -15,6 +17,11 @@ def last_accuracy(values):
 
 def mean(values):
     return float(values.mean())
+
+
+def mean_accuracy(values):
+    """Over the records of a training; 0 where it had diverged."""
+    return mean(np.nan_to_num(values))
 
 
 def mean_logarithm(values):
@@ -49,6 +56,21 @@ def labelled(parts):
         arrays = {name: _of_group(experiment, chosen, quantities) for name, (chosen, quantities, _) in parts.items()}
         seeds = sorted(set.intersection(*(set(of_seeds) for of_seeds in arrays.values())))
         return {name: [summarise(*arrays[name][seed]) for seed in seeds] for name, (_, _, summarise) in parts.items()} if seeds else None
+
+    return collected
+
+
+def differences(parts):
+    """As `labelled`, of what a training of a first group is more than that of a second one.
+
+    Args:
+        parts: dict, what a difference is called to (the first group's hyperparameters, the second's, quantities, summarise).
+    """
+    sides = {(name, side): (part[side], *part[2:]) for name, part in parts.items() for side in (0, 1)}
+
+    def collected(experiment):
+        found = labelled(sides)(experiment)
+        return found and {name: [a - b for a, b in zip(found[name, 0], found[name, 1], strict=True)] for name in parts}
 
     return collected
 

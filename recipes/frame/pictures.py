@@ -8,23 +8,25 @@ import matplotlib
 
 matplotlib.use("Agg")
 
-import scipy.stats
+import pandas as pd
 import seaborn as sns
 from matplotlib import pyplot as plt
 
-from recipes.frame import files, report
+from recipes.frame import claims, files, report
 
 WIDEST_ROW = 3  # Panels beside each other.
-TITLE_CHARACTERS = 60  # A line of a title, a panel.
+MOST_MARKERS = 12  # Along a line.
+TITLE_CHARACTERS = 55  # A line of a title, 5 inches.
 PALETTE = "colorblind"  # Ten colours that the colour-blind can tell apart.
 
 
-def save(picture, experiment, folder):
+def save(picture, experiment, judged, folder):
     """Draws and writes a picture; returns whether there was something to draw.
 
     Args:
         picture: `recipe.Picture`.
         experiment: `experiment.Experiment`.
+        judged: list of (claim, judgement, evidence), as of `claims.judged`.
         folder: path.
     """
     buffer = io.BytesIO()
@@ -33,10 +35,45 @@ def save(picture, experiment, folder):
         figure = picture.draw(experiment)
         if figure is None:
             return False
+        found = [found_of(claim, said) for claim, said, _ in judged if claim.name in picture.claims]
+        if found:
+            _title(figure, "\n".join(found))
         figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
         plt.close(figure)
     files.write(folder / f"{picture.name}.png", buffer.getvalue())
     return True
+
+
+def found_of(claim, said):
+    """A claim and what was found of it: its verdict, or the numbers where they are too few for one."""
+    return f"{claim.sentence}: {said.measured if said.verdict == claims.NOT_TESTABLE else said.verdict}"
+
+
+def summary(judged):
+    """What was found of each claim: a panel each, with one point a seed and a line at their mean.
+
+    Args:
+        judged: list of (claim, judgement, evidence), as of `claims.judged`.
+
+    Returns:
+        A figure.
+    """
+    columns = min(WIDEST_ROW, len(judged))
+    lines = math.ceil(len(judged) / columns)
+    figure, axes = plt.subplots(lines, columns, figsize=(4.6 * columns, 0.4 + 3.1 * lines), squeeze=False, layout="constrained")
+    for axis, (claim, said, evidence) in zip(axes.flat, judged):
+        rows = pd.DataFrame([{"group": group, "value": value} for group, values in evidence.items() for value in values])
+        look = dict(x="group", y="value", hue="group", palette=sns.color_palette(PALETTE, len(evidence)), legend=False, ax=axis)
+        sns.stripplot(rows, **look, size=7, alpha=0.75, jitter=0.12)
+        sns.pointplot(rows, **look, errorbar=None, marker="_", markersize=34, markeredgewidth=2.5, linestyle="none")
+        axis.set(xlabel="", ylabel=textwrap.fill(claim.rule.what.rstrip(":"), 34), yscale=claim.rule.scale)
+        if isinstance(claim.rule, claims.Near):
+            axis.axhline(claim.rule.value, color="0.4", linestyle=":", linewidth=1.2)
+        axis.set_xticks(range(len(evidence)), [textwrap.fill(group.replace("_", " "), 14) for group in evidence])
+        axis.set_title(textwrap.fill(f"{claim.sentence}: {said.verdict}", 48), fontsize=10)
+    for axis in axes.flat[len(judged) :]:
+        axis.remove()
+    return figure
 
 
 def curves(rows, label, title, *, x="step", hue="contestant", panels=(), order=None, limits=None, log="", reference=None):
@@ -57,27 +94,32 @@ def curves(rows, label, title, *, x="step", hue="contestant", panels=(), order=N
         reference: (value, what it is called): a dotted line.
 
     Returns:
-        A figure.
+        A figure; None where there are no rows.
     """
+    rows = rows.dropna(subset="value")
+    if rows.empty:
+        return None
     panels = [name for name in panels if rows[name].nunique() > 1]
     named = [", ".join(_named(name, value) for name, value in zip(panels, values)) for values in rows[panels].itertuples(index=False)]
     groups = rows.assign(panel=named).groupby("panel", sort=False)
     order = [name for name in (order or rows[hue].unique()) if name in set(rows[hue])]
     look = dict(x=x, y="value", hue=hue, hue_order=order, palette=sns.color_palette(PALETTE, len(order)), style=hue, style_order=order)
     over_training = x == "step"
-    spread = dict(estimator=scipy.stats.gmean, errorbar=("pi", 100)) if "y" in log else dict(errorbar="sd")
+    spread = dict(errorbar=("pi", 100) if "y" in log else "sd")  # Of the logarithms, where the axis is logarithmic already.
+    has_markers = not over_training and rows[x].nunique() <= MOST_MARKERS
     columns = len(groups) if len(groups) <= WIDEST_ROW else min(WIDEST_ROW, math.ceil(len(groups) ** 0.5))
     lines = math.ceil(len(groups) / columns)
     size = (7.5, 4.2) if len(groups) == 1 else (4 * columns, 0.9 + 3 * lines)
     figure, axes = plt.subplots(lines, columns, figsize=size, squeeze=False, sharex=True, sharey=True, layout="constrained")
     for axis, (name, of_panel) in zip(axes.flat, groups):
-        sns.lineplot(of_panel, **look, markers=not over_training, **spread, linewidth=2.2, legend=name == next(iter(groups.groups)), ax=axis)
+        axis.set(xscale="log" if "x" in log else "linear", yscale="log" if "y" in log else "linear")
+        sns.lineplot(of_panel, **look, markers=has_markers, **spread, linewidth=2.2, legend=name == next(iter(groups.groups)), ax=axis)
         if over_training and of_panel["seed"].nunique() > 1:
             sns.lineplot(of_panel, **look, units="run", estimator=None, linewidth=0.6, alpha=0.6, legend=False, ax=axis)
         if reference is not None:
             axis.axhline(reference[0], color="0.4", linestyle=":", linewidth=1.2)
             axis.annotate(reference[1], (0.99, reference[0]), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8, color="0.3")
-        axis.set(title=name, xlabel="", ylabel="", xscale="log" if "x" in log else "linear", yscale="log" if "y" in log else "linear")
+        axis.set(title=name, xlabel="", ylabel="")
         if limits is not None:
             axis.set_ylim(*limits)
     for axis in axes.flat[len(groups) :]:
@@ -85,12 +127,56 @@ def curves(rows, label, title, *, x="step", hue="contestant", panels=(), order=N
     handles, labels = axes.flat[0].get_legend_handles_labels()
     axes.flat[0].get_legend().remove()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    figure.suptitle(textwrap.fill(title, TITLE_CHARACTERS * columns), fontsize=12)
+    _title(figure, title)
     for axis in figure.axes:
         place = axis.get_subplotspec()
         axis.set(
             xlabel=("optimizer steps" if over_training else x.replace("_", " ")) if place.is_last_row() else "", ylabel=label if place.is_first_col() else ""
         )
+    return figure
+
+
+def percentiles(rows, label, title):
+    """Percentiles of a quantity over optimizer steps, of the first seed: a panel a contestant.
+
+    Args:
+        rows: of `tables.by_layer`, whose layer is a percentile.
+        label, title: as of `curves`.
+
+    Returns:
+        A figure; None where there are no rows.
+    """
+    rows = rows[rows["seed"] == rows["seed"].min()]
+    rows = rows.assign(percentile=rows["layer"] + " %").sort_values("layer_number", kind="stable")
+    return curves(rows, label, title, hue="percentile", panels=["contestant"])
+
+
+def agreement(rows, measured, predicted, title, *, order=None):
+    """Measured over predicted numbers, one point each, beside the line where they are equal; logarithmic.
+
+    Args:
+        rows: with the columns measured, predicted and contestant.
+        measured, predicted: labels of the axes, with their units.
+        title: what was found.
+        order: of the contestants, as of `curves`.
+
+    Returns:
+        A figure; None where there are no rows.
+    """
+    if rows.empty:
+        return None
+    order = [name for name in (order or rows["contestant"].unique()) if name in set(rows["contestant"])]
+    figure, axis = plt.subplots(figsize=(6.5, 5.2), layout="constrained")
+    look = dict(hue="contestant", hue_order=order, style="contestant", style_order=order, palette=sns.color_palette(PALETTE, len(order)))
+    sns.scatterplot(rows, x="predicted", y="measured", **look, s=45, alpha=0.75, ax=axis)
+    axis.axline((1, 1), slope=1, color="0.4", linestyle=":", linewidth=1.2)
+    axis.set(xscale="log", yscale="log", xlabel=predicted, ylabel=measured)
+    for one in (axis.xaxis, axis.yaxis):
+        one.set_major_formatter("{x:g}")
+        one.set_minor_formatter("{x:g}")
+    axis.get_legend().remove()
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=len(order), frameon=False)
+    _title(figure, title)
     return figure
 
 
@@ -108,7 +194,7 @@ def heatmap(rows, label, title, *, index, columns, limits=(None, None), digits=3
     values = rows.pivot_table(index=index, columns=columns, values="value", aggfunc="mean", sort=False)
     figure, axis = plt.subplots(figsize=(2.5 + 1.3 * values.shape[1], 1.5 + 0.6 * values.shape[0]), layout="constrained")
     sns.heatmap(values, annot=True, fmt=f".{digits}f", cmap="viridis", vmin=limits[0], vmax=limits[1], ax=axis, cbar_kws={"label": label}, linewidths=1)
-    figure.suptitle(textwrap.fill(title, TITLE_CHARACTERS), fontsize=12)
+    _title(figure, title)
     axis.set(xlabel=", ".join(columns).replace("_", " "), ylabel=", ".join(index).replace("_", " "))
     axis.tick_params(axis="y", rotation=0)
     return figure
@@ -120,6 +206,12 @@ def outcomes(experiment):
     for key, group in report.grouped(experiment, without=[name for name in experiment.hyperparameters if name != "contestant"]).items():
         said.setdefault(report.counted([result["verdict"] for result in group]), []).append(dict(key)["contestant"])
     return "; ".join(f"{', '.join(names)}: {verdict}" for verdict, names in said.items())
+
+
+def _title(figure, text):
+    """Lines as long as the figure is wide."""
+    longest = int(TITLE_CHARACTERS * figure.get_figwidth() / 5)
+    figure.suptitle("\n".join(textwrap.fill(line, longest) for line in text.splitlines()), fontsize=12)
 
 
 def _named(name, value):

@@ -37,20 +37,20 @@ def conduct(recipe, settings):
         settings: namespace, as of `flags.parsed`.
     """
     # Not at the top of the file: --help and a mistyped flag need not wait for TensorFlow.
-    from recipes.frame import claims, experiment, machine, pictures, report, workdir
+    from recipes.frame import claims, experiment, machine, pictures, report, selection, workdir
 
     path = files.local("workdir", settings.workdir or f"runs/{recipe.name}-{datetime.datetime.now():%Y-%m-%d-%H%M%S}")
     settings = workdir.merged(path, recipe, settings)
     data = recipe.data(settings)
-    _refuse_large_batches(settings, data)
     trainings = experiment.named(recipe, recipe.trainings(settings, data))
+    _refuse_large_batches(trainings)
     about_machine = machine.described()
     with workdir.Workdir(path, recipe, settings, data.described, about_machine) as folder, folder.resumable():
         counted = f"{len(trainings)} training{'' if len(trainings) == 1 else 's'}"
         print(f"{counted} on {data.in_words}, with {machine.device(about_machine)}, into {folder.path}", flush=True)
         conducted = experiment.conduct(recipe, trainings, folder)
         judged = claims.judged(recipe.claims, conducted)
-        drawn = [picture for picture in recipe.pictures if pictures.save(picture, conducted, folder.path)]
+        drawn = [picture for picture in [*summary(judged), *recipe.pictures] if pictures.save(picture, conducted, judged, folder.path)]
         notes = recipe.notes(settings)
         files.write(folder.path / "report.md", report.markdown(recipe, conducted, folder.config, [pair[:2] for pair in judged], drawn, notes))
         results = {
@@ -63,12 +63,23 @@ def conduct(recipe, settings):
             ],
         }
         files.write_json(folder.path / "results.json", results)
+        logs = selection.folder_to_open(trainings, folder)
     print("", report.table(conducted), *([report.answer([pair[:2] for pair in judged])] if judged else []), *notes, sep="\n\n", end="\n\n")
     print("Report and pictures:", *(folder.path / name for name in ("report.md", *(f"{picture.name}.png" for picture in drawn))))
-    print(f"TensorBoard: {commands.typed('tensorboard')} --logdir {shlex.quote(str(folder.tensorboard))}")
+    if logs != folder.tensorboard:
+        print(f"TensorBoard shows nothing at first of more than {selection.MOST_TICKED} runs; those of the first seeds (all are in {folder.tensorboard}):")
+    print(f"TensorBoard: {commands.typed('tensorboard')} --logdir {shlex.quote(str(logs))}")
 
 
-def _refuse_large_batches(settings, data):
-    size = getattr(settings, "batch_size", None)
-    if size is not None and size > data.training_size:
-        raise Refusal(f"--batch_size={size} is more than the {data.training_size} training examples; choose a smaller one.")
+def summary(judged):
+    """The picture of all that was found, if anything was."""
+    from recipes.frame import pictures
+    from recipes.frame.recipe import Picture
+
+    return [Picture("summary", "what was found of each claim", lambda _: pictures.summary(judged))] if judged else []
+
+
+def _refuse_large_batches(trainings):
+    for one in trainings.values():
+        if one.batch_size > one.data.training_size:
+            raise Refusal(f"a batch of {one.batch_size} is more than the {one.data.training_size} training examples; choose a smaller one.")

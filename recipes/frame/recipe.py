@@ -77,11 +77,13 @@ class Picture:
     name: of its file, without .png.
     shows: what it shows, for those who cannot see it.
     draw: function of `experiment.Experiment`, returns a figure, or None where there is nothing to draw.
+    claims: names of those that it tells of: what was found of them becomes its title.
     """
 
     name: str
     shows: str
     draw: Callable
+    claims: Sequence[str] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +93,7 @@ class Recipe:
     name: of its module.
     text: the module's docstring, whose first line is the question.
     flags: those that it has, beside --workdir, --preset and --help.
+    nets: function of the settings, returns what is trained, in words.
     data: function of the settings, returns the data of its trainings.
     trainings: function of (settings, data), returns a list of `Training`.
     claims, pictures: what is said and shown of them.
@@ -101,6 +104,7 @@ class Recipe:
     name: str
     text: str
     flags: Sequence[Flag]
+    nets: Callable
     data: Callable
     trainings: Callable
     claims: Sequence[Claim] = ()

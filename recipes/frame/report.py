@@ -3,6 +3,7 @@
 import itertools
 import shlex
 import statistics
+import types
 
 from tabulate import tabulate
 
@@ -64,8 +65,8 @@ def claims(judged):
 
 
 def answer(judged):
-    """The claims in one paragraph, for the terminal."""
-    return " ".join(f"{one.sentence} ({one.source}): {said.verdict}; {said.why}: {said.measured}." for one, said in judged)
+    """The claims, a line each, for the terminal."""
+    return "\n".join(f"* {one.sentence} ({one.source}): {said.verdict}. {said.measured}; {said.why}." for one, said in judged)
 
 
 def markdown(recipe, experiment, config, judged, pictures, notes=()):
@@ -96,7 +97,7 @@ def markdown(recipe, experiment, config, judged, pictures, notes=()):
     parts = [
         f"# {recipe.question}",
         f"`python -m recipes.{recipe.name} {given}`",
-        f"Data: {'; '.join(data)}.",
+        f"Nets: {recipe.nets(types.SimpleNamespace(**config['flags']))}. Data: {'; '.join(data)}.",
         made_on,
         *([claims(judged)] if judged else []),
         *(f"![{picture.shows}]({picture.name}.png)" for picture in pictures[:1]),

@@ -1,7 +1,5 @@
 """What passes from the trainings to report, claims and pictures: one tidy table."""
 
-import pandas as pd
-
 COLUMNS = ["run", "step", "quantity", "value"]
 
 
@@ -21,6 +19,8 @@ def tidy(records_by_run, hyperparameters_by_run):
         >>> table.to_dict("records")
         [{'run': 'plain-seed0', 'step': 10, 'quantity': 'loss', 'value': 2.5, 'contestant': 'plain', 'seed': 0}]
     """
+    import pandas as pd  # Not at the top of the file: a recipe's --help need not wait for it.
+
     rows = [
         (run, record["step"], quantity, float("nan") if value is None else value)
         for run, records in records_by_run.items()
@@ -50,6 +50,8 @@ def stacked(parts, column):
         parts: dict, what the column holds to a table.
         column: its name.
     """
+    import pandas as pd
+
     return pd.concat([rows.assign(**{column: name}) for name, rows in parts.items()])
 
 

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 import keras_bn
-from recipes.nets import initializers
+from recipes.nets import kernels
 
 
 @keras.saving.register_keras_serializable("recipes")
@@ -20,7 +20,7 @@ class UndifferentiatedNormalization(keras.layers.Layer):
         return (inputs - mean) * tf.math.rsqrt(variance + self.epsilon)
 
 
-def perceptron(input_shape, classes, *, depth, units, activation, kernel_initializer, normalisation, options=None, rate=0.0):
+def perceptron(input_shape, classes, *, depth, units, activation, kernel_initializer, normalisation, options=None, rate=0.0, weight_decay=0.0):
     """Dense layers with biases, each followed by a normalisation, an activation and Dropout, and a Dense for the logits.
 
     Args:
@@ -28,10 +28,11 @@ def perceptron(input_shape, classes, *, depth, units, activation, kernel_initial
         classes: how many there are.
         depth, units: of the hidden layers.
         activation: its Keras name.
-        kernel_initializer: its name, as of `initializers.named`.
+        kernel_initializer: its name, as of `kernels.initial`.
         normalisation: "none", "batch_norm" or "undifferentiated".
         options: dict, of keras_bn.BatchNormalization.
         rate: of Dropout; 0 for none.
+        weight_decay: each kernel's gradient gets this times the kernel.
 
     Returns:
         A model from (N, H, W, C) to logits (N, classes), whose hidden layers are called dense1, activation1, and so on.
@@ -40,7 +41,7 @@ def perceptron(input_shape, classes, *, depth, units, activation, kernel_initial
     """
 
     def dense(units, name):
-        return keras.layers.Dense(units, kernel_initializer=initializers.named(kernel_initializer), name=name)
+        return keras.layers.Dense(units, **kernels.options(kernel_initializer, weight_decay), name=name)
 
     x = inputs = keras.Input(input_shape, name="image")
     x = keras.layers.Flatten(name="flatten")(x)

@@ -42,6 +42,12 @@ def trainings(own_flags, settings, data, normalisations, instruments, vgg_only=(
     return [make[one["net"]](settings, data, one, normalisations[one["contestant"]], instruments) for one in chosen.values()]
 
 
+def in_words(settings):
+    """What is trained, for `Recipe.nets`."""
+    words = {VGG: f"VGG of {settings.depth} layers, {settings.width:g} times the paper's width", LINEAR: f"{MATRICES} matrices, one behind the other"}
+    return "; ".join(words[name] for name in settings.nets)
+
+
 def groups(*contestants, net=VGG, learning_rate=0.1):
     """For `evidence.by_seed`: the trainings of those contestants."""
     return {one: {"contestant": one, "net": net, "learning_rate": LINEAR_RATE if net == LINEAR else learning_rate} for one in contestants}

@@ -2,7 +2,7 @@
 
 import keras
 
-from recipes.nets import initializers
+from recipes.nets import kernels
 
 # Convolutions of each stage, and the width that the stage has at width multiplier 1. Simonyan & Zisserman 2015, table 1.
 CONFIGURATIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
@@ -25,7 +25,7 @@ def vgg(depth, input_shape, classes, *, width, kernel_initializer, weight_decay,
         input_shape: (H, W, C), H and W at least 32.
         classes: how many there are.
         width: multiplies the number of filters and dense units; 1.0 is the paper's net.
-        kernel_initializer: its name (`initializers.named`). Biases start at 0.
+        kernel_initializer: its name (`kernels.initial`). Biases start at 0.
         weight_decay: the gradient of each kernel gets `weight_decay * kernel`: an L2 penalty of half of that, as in the paper.
         dropout: rate behind each of the first two dense layers.
         normalisation: function of a name that returns a layer, such as `keras_bn.BatchNormalization`; None for none.
@@ -38,11 +38,7 @@ def vgg(depth, input_shape, classes, *, width, kernel_initializer, weight_decay,
     """
 
     def weights():
-        """A new initializer for each layer: one that is shared would give all kernels of one shape the very same values."""
-        return dict(
-            kernel_initializer=initializers.named(kernel_initializer),
-            kernel_regularizer=keras.regularizers.L2(weight_decay / 2) if weight_decay else None,
-        )
+        return kernels.options(kernel_initializer, weight_decay)
 
     def scaled(number):
         return max(1, round(number * width))

@@ -125,7 +125,7 @@ def test_flags_that_cannot_be_extended_are_refused(whole):
     ("arguments", "complaint"),
     [
         (["--contestants=grown", "--depth=11"], "--contestants=grown --depth=11 leaves nothing to train; expected a depth above 11 for grown."),
-        (["--batch_size=1438"], "--batch_size=1438 is more than the 1437 training examples; choose a smaller one."),
+        (["--batch_size=1438"], "a batch of 1438 is more than the 1437 training examples; choose a smaller one."),
         (
             ["--workdir=gs://bucket/run"],
             "--workdir=gs://bucket/run is not on this machine; expected a local path: mount that storage, or copy what is written afterwards.",

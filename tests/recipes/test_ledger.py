@@ -2,54 +2,108 @@
 
 import json
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from recipes import deep_vgg, ledger
 
 FLAGS = {flag.name: flag.default for flag in deep_vgg.FLAGS}
 MACHINE = {"cpu": "a CPU", "cores": 2, "tensorflow": "2.21.0", "keras": "3.15.1"}
 EVIDENCE = {"batch_norm": [0.9, 0.8, 0.85], "plain": [0.1, 0.1, 0.1]}
+SHALLOW = {"shallow": [11.0, 11.0, 11.0]}
+
+
+def claim(name, evidence):
+    return {"name": name, "verdict": "of an earlier rule", "measured": "", "why": "", "evidence": evidence}
 
 
 @pytest.fixture
 def run(tmp_path):
-    """A maker of folders with results."""
+    """A maker of work folders with results."""
 
-    def run(name="run", **differing):
-        claim = {"name": "bn_trains_deep", "verdict": "of an earlier rule", "measured": "", "why": "", "evidence": EVIDENCE}
-        results = {"recipe": "deep_vgg", "flags": {**FLAGS, "seeds": [0, 1, 2]}, "machine": MACHINE, "results": [{"seconds": 90.0}] * 2, "claims": [claim]}
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "results.json").write_text(json.dumps({**results, **differing}))
-        return str(tmp_path / name)
+    def run(name="digits", **differing):
+        folder = tmp_path / "runs" / name
+        folder.mkdir(parents=True)
+        results = {
+            "recipe": "deep_vgg",
+            "flags": {**FLAGS, "seeds": [0, 1, 2], "data_dir": "/somewhere"},
+            "machine": MACHINE,
+            "results": [{"seconds": 90.0}] * 2,
+            "claims": [claim("bn_trains_deep", EVIDENCE)],
+        }
+        (folder / "results.json").write_text(json.dumps({**results, **differing}))
+        (folder / "report.md").write_text("# Report\n")
+        Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 60, 3), np.uint8)).save(folder / "summary.png")
+        return str(folder)
 
     return run
 
 
-def test_a_row_holds_claim_source_measurement_verdict_and_run(run, tmp_path):
-    output = tmp_path / "ledger.md"
-    assert ledger.main([run()], output) == 0
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in output.read_text().splitlines() if line.startswith("|")]
-    assert rows[2] == [
-        "With batch normalisation a deep net trains from random weights",
-        "Ioffe & Szegedy, sec. 1",
-        "1",
-        "test accuracy batch_norm 0.850 ± 0.050, plain 0.100 ± 0.000, 3 seeds",
-        "holds",
-        "the difference is 0.750, at 95% between 0.626 and 0.874",
+@pytest.fixture
+def docs(tmp_path):
+    (tmp_path / "docs").mkdir()
+    return tmp_path / "docs"
+
+
+def rows(docs, heading):
+    """The cells of the first table below a heading, without its head."""
+    below = (docs / "results.md").read_text().split(f"## {heading}")[1]
+    table = below[below.index("|") :].split("\n\n")[0].splitlines()
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table[2:]]
+
+
+def test_a_row_holds_claim_source_data_measurement_verdict_and_run(run, docs):
+    assert ledger.main([run()], docs) == 0
+    assert rows(docs, "Can a 19-layer VGG") == [
+        [
+            "With batch normalisation a deep net trains from random weights",
+            "Ioffe & Szegedy, sec. 1",
+            "digits",
+            "test accuracy batch_norm 0.850 ± 0.050, plain 0.100 ± 0.000, 3 seeds",
+            "**holds**",
+            "the difference is 0.750, at 95% between 0.626 and 0.874, claimed is more than 0.1",
+            "[digits](results/digits/report.md)",
+        ]
     ]
-    assert rows[5] == ["1", "`python -m recipes.deep_vgg --seeds=0,1,2`", "digits", "2", "3.0", "a CPU, 2 cores; TensorFlow 2.21.0, Keras 3.15.1"]
+    text = (docs / "results.md").read_text()
+    nets = "VGG of 19 layers, 0.25 times the paper's width, Dropout 0.5"
+    machine = "a CPU, 2 cores; TensorFlow 2.21.0, Keras 3.15.1"
+    cells = ["[digits](results/digits/report.md)", "`python -m recipes.deep_vgg --seeds=0,1,2`", nets, "2", "3", machine]
+    assert [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if "`python -m recipes.deep_vgg" in line] == [cells]
 
 
-def test_check_fails_where_the_file_does_not_follow(run, tmp_path, capsys):
-    output, folder = tmp_path / "ledger.md", run()
-    assert ledger.main(["--check", folder], output) == 1
-    assert ledger.main([folder], output) == 0
-    assert ledger.main(["--check", folder], output) == 0
-    output.write_text(output.read_text().replace("holds", "does not hold here"))
-    assert ledger.main(["--check", folder], output) == 1
-    assert capsys.readouterr().err.endswith(
-        f"error: {output} does not follow from these results; expected what `python -m recipes.ledger` makes of them: run it without --check.\n"
-    )
+def test_report_results_and_smaller_pictures_are_taken(run, docs):
+    folder = run()
+    assert ledger.main([folder], docs) == 0
+    taken = docs / "results" / "digits"
+    assert sorted(path.name for path in taken.iterdir()) == ["report.md", "results.json", "summary.png"]
+    assert Image.open(taken / "summary.png").size == (60, 40)
+    assert "![what was found of each claim](results/digits/summary.png)" in (docs / "results.md").read_text()
+
+
+def test_verdicts_that_differ_between_runs_and_popular_sentences_stand_together(run, docs):
+    other = run("cifar10", flags={**FLAGS, "dataset": "cifar10"}, claims=[claim("bn_trains_deep", {"batch_norm": [0.1] * 3, "plain": [0.1] * 3})])
+    popular = run("popular", claims=[claim("eight_layers", SHALLOW)])
+    assert ledger.main([run(), other, popular], docs) == 0
+    assert [(row[2], row[4]) for row in rows(docs, "Where runs differ")] == [("cifar10", "**does not hold here**"), ("digits", "**holds**")]
+    assert [row[4] for row in rows(docs, "Often said")] == ["**does not hold here**"]
+
+
+def test_check_fails_where_the_file_does_not_follow(run, docs, capsys):
+    assert ledger.main(["--check"], docs) == 1
+    assert ledger.main([run()], docs) == 0
+    assert ledger.main(["--check"], docs) == 0
+    path = docs / "results.md"
+    path.write_text(path.read_text().replace("**holds**", "**does not hold here**"))
+    assert ledger.main(["--check"], docs) == 1
+    assert capsys.readouterr().err.endswith(f"error: {path} does not follow from the runs in {docs / 'results'}; write it anew: python -m recipes.ledger\n")
+    assert ledger.main([], docs) == 0
+    assert ledger.main(["--check"], docs) == 0
+
+
+def test_the_ledger_of_this_project_follows_from_its_runs():
+    assert ledger.main(["--check"]) == 0
 
 
 @pytest.mark.parametrize(
@@ -61,13 +115,15 @@ def test_check_fails_where_the_file_does_not_follow(run, tmp_path, capsys):
         ({"claims": [{}]}, "/results.json is not what a finished run leaves (KeyError('name')); run its recipe with --workdir="),
     ],
 )
-def test_results_that_do_not_fit_are_refused_and_nothing_is_written(differing, complaint, run, tmp_path, capsys):
-    assert ledger.main([run(), run("other", **differing)], tmp_path / "ledger.md") == 1
-    assert f"error: {tmp_path}/other{complaint}" in capsys.readouterr().err
-    assert not (tmp_path / "ledger.md").exists()
+def test_results_that_do_not_fit_are_refused_and_nothing_is_written(differing, complaint, run, docs, tmp_path, capsys):
+    assert ledger.main([run(), run("other", **differing)], docs) == 1
+    assert f"error: {tmp_path}/runs/other{complaint}" in capsys.readouterr().err
+    assert not list(docs.iterdir())
 
 
-def test_folders_are_needed(tmp_path, capsys):
-    assert ledger.main([], tmp_path / "ledger.md") == 1
-    assert ledger.main([str(tmp_path / "nosuch")], tmp_path / "ledger.md") == 1
+def test_bad_calls_are_refused(run, docs, tmp_path, capsys):
+    assert ledger.main([], docs) == 1
+    assert ledger.main([str(tmp_path / "nosuch")], docs) == 1
     assert "nosuch/results.json is not what a finished run leaves (FileNotFoundError(" in capsys.readouterr().err
+    assert ledger.main(["--check", run()], docs) == 1
+    assert "expected it alone" in capsys.readouterr().err

@@ -10,7 +10,7 @@ from recipes.frame import commands, files, flags, workdir
 from recipes.frame.recipe import Recipe
 from recipes.frame.refusal import Refusal
 
-OTHER = Recipe("other_recipe", "Another question?", deep_vgg.FLAGS, None, None)
+OTHER = Recipe("other_recipe", "Another question?", deep_vgg.FLAGS, None, None, None)
 
 
 def opened(path, *arguments, recipe=deep_vgg.RECIPE, data="digits"):

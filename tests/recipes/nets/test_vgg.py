@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_bn
-from recipes.nets import initializers, vgg
+from recipes.nets import kernels, vgg
 
 SMALL = dict(width=0.0625, kernel_initializer="glorot_uniform", weight_decay=0.0, dropout=0.0)
 
@@ -60,10 +60,10 @@ def test_weight_decay_adds_itself_times_the_kernel_to_the_gradient():
 
 
 def test_initializers_have_the_standard_deviation_that_they_name():
-    kernel = initializers.named("normal_0.1")((300, 400)).numpy()
+    kernel = kernels.initial("normal_0.1")((300, 400)).numpy()
     assert kernel.std() == pytest.approx(0.1, rel=0.01)  # Its own spread: 0.1 / sqrt(2 * 120,000), 0.2 %.
     assert abs(kernel.mean()) < 0.002
-    kernel = initializers.named("he_normal")((300, 400)).numpy()
+    kernel = kernels.initial("he_normal")((300, 400)).numpy()
     assert kernel.std() == pytest.approx((2 / 300) ** 0.5, rel=0.01)
 
 
