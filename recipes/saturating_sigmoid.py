@@ -17,7 +17,7 @@ from recipes.frame import Claim, Picture, Recipe, claims, drawn, evidence, flags
 
 PLAIN, BATCH_NORM, UNDIFFERENTIATED = "plain", "batch_norm", "undifferentiated"
 CONTESTANTS = PLAIN, BATCH_NORM, UNDIFFERENTIATED
-UNITS, PERCENTILES = 100, (15, 50, 85)
+UNITS, PERCENTILES, IMAGES = 100, (15, 50, 85), 2000  # Test images, at most, whose percentiles are taken.
 SIGMOID, SHALLOW = "sigmoid", 3
 FORMULAS = {"1 / (1 - exp(-x))": -1, "1 / (1 + exp(-x))": 1}
 
@@ -61,7 +61,7 @@ def training(settings, data, chosen):
     def instruments(net, log_dir):
         if not settings.measure_every:
             return []
-        x, _ = data.whole(data.test)
+        x, _ = data.sample(IMAGES, data.test)
         return [probe.Probe(input_and_biases(net, chosen["depth"], x), settings.measure_every, log_dir)]
 
     at_end = [recalibrated(data, task), formulas]

@@ -13,8 +13,8 @@ Source: Li, Chen, Hu & Yang 2018, eq. 7, 8, 12-14, sec. 4, fig. 4, tables 3, 4 a
 """
 
 from recipes.frame import Claim, Picture, Recipe, claims, drawn, evidence, flags, program, usual
+from recipes.nets.residual import BEFORE_CONVOLUTION, BEFORE_NORM, BEHIND_ALL, NONE, PLACES, UNIFORM
 
-NONE, BEFORE_NORM, BEFORE_CONVOLUTION, BEHIND_ALL, UNIFORM = PLACES = "none", "a", "b", "behind_all", "uniform"
 SAMPLE, RATE = 1000, 0.5  # Training images that shifts are measured over; the rate of the paper's tables.
 
 FLAGS = [

@@ -83,6 +83,12 @@ TEST_EXPERIMENT, TEST_WORKDIR, TEST_TRAINING, TEST_TASKS, TEST_CLAIMS = (
 )
 TEST_INSTRUMENTS = "tests/recipes/frame/test_instruments.py"
 IMAGES, VGG = "recipes/datasets/images.py", "recipes/nets/vgg.py"
+KERNELS, IDENTITIES, TEST_IDENTITIES = "recipes/nets/kernels.py", "recipes/nets/identities.py", "tests/recipes/nets/test_identities.py"
+EVIDENCE, PICTURES, SELECTION, TEST_EVIDENCE, TEST_PICTURES, TEST_SELECTION = (
+    *(f"recipes/frame/{name}.py" for name in ("evidence", "pictures", "selection")),
+    *(f"tests/recipes/frame/test_{name}.py" for name in ("evidence", "pictures", "selection")),
+)
+LEDGER, TEST_LEDGER = "recipes/ledger.py", "tests/recipes/test_ledger.py"
 TEST_IMAGES, TEST_SOURCES, TEST_VGG = "tests/recipes/datasets/test_images.py", "tests/recipes/datasets/test_sources.py", "tests/recipes/nets/test_vgg.py"
 
 DIAGNOSIS, TEST_DIAGNOSE = "keras_bn/surgery/diagnosis", "tests/keras_bn/surgery/test_diagnose.py"
@@ -429,13 +435,13 @@ MUTANTS = {
         [f"{TEST_SOURCES}::test_training_images_are_normalised_by_their_own_channels_and_test_images_by_the_same"],
     ),
     "weight decay twice": (
-        VGG,
+        KERNELS,
         "keras.regularizers.L2(weight_decay / 2)",
         "keras.regularizers.L2(weight_decay)",
         [f"{TEST_VGG}::test_weight_decay_adds_itself_times_the_kernel_to_the_gradient"],
     ),
     "one initializer for all layers": (
-        VGG,
+        KERNELS,
         '{"kernel_initializer": initial(initializer),',
         '{"kernel_initializer": keras.initializers.GlorotUniform(seed=1),',
         [f"{TEST_VGG}::test_no_two_layers_start_with_the_same_values"],
@@ -1840,6 +1846,79 @@ MUTANTS = {
         ", FrozenKerasBatchNormalization: FrozenBatchNormalization}",
         ", FrozenKerasBatchNormalization: BatchNormalization}",
         [f"{TEST_CONVERT}::test_frozen_layers_stay_frozen"],
+    ),
+    "differences the other way": (
+        EVIDENCE,
+        "[a - b for a, b",
+        "[b - a for a, b",
+        [f"{TEST_EVIDENCE}::test_differences_are_the_first_less_the_second"],
+    ),
+    "seeds that one group lacks": (
+        EVIDENCE,
+        "set.intersection(*(set(of_seeds)",
+        "set.union(*(set(of_seeds)",
+        [f"{TEST_EVIDENCE}::test_groups_keep_the_seeds_that_all_have_in_order"],
+    ),
+    "a diverged training without accuracy in the mean": (
+        EVIDENCE,
+        "mean(np.nan_to_num(values))",
+        "float(np.nanmean(values))",
+        [f"{TEST_EVIDENCE}::test_summaries"],
+    ),
+    "one equal case is enough": (
+        CLAIMS,
+        "HOLDS if len(exact) == len(self.cases) else",
+        "HOLDS if exact else",
+        [f"{TEST_CLAIMS}::test_equations_hold_in_all_some_or_none_of_the_cases"],
+    ),
+    "the logarithmic axis after the lines": (
+        PICTURES,
+        """        axis.set(xscale="log" if "x" in log else "linear", yscale="log" if "y" in log else "linear")
+        sns.lineplot(of_panel, **look, markers=has_markers, **spread, linewidth=2.2, legend=name == next(iter(groups.groups)), ax=axis)
+""",
+        """        sns.lineplot(of_panel, **look, markers=has_markers, **spread, linewidth=2.2, legend=name == next(iter(groups.groups)), ax=axis)
+        axis.set(xscale="log" if "x" in log else "linear", yscale="log" if "y" in log else "linear")
+""",
+        [f"{TEST_PICTURES}::test_lines_are_geometric_means_in_every_panel_where_the_axis_is_logarithmic"],
+    ),
+    "the title of other claims": (
+        PICTURES,
+        "for claim, said, _ in judged if claim.name in picture.claims]",
+        "for claim, said, _ in judged]",
+        [f"{TEST_PICTURES}::test_a_title_is_what_was_found_of_the_picture_s_claims"],
+    ),
+    "runs in the order of their names": (
+        SELECTION,
+        'sorted(trainings, key=lambda name: trainings[name].hyperparameters["seed"])',
+        "sorted(trainings)",
+        [f"{TEST_SELECTION}::test_more_than_forty_runs_get_a_folder_with_the_first_forty_seed_by_seed"],
+    ),
+    "gradients of scaled weights as they are": (
+        IDENTITIES,
+        "_differ(scale * other, gradient)",
+        "_differ(other, gradient)",
+        [f"{TEST_IDENTITIES}::test_scale_and_bias_cancel_without_epsilon_only"],
+    ),
+    "theorem 4.1 with 1 / sqrt(m)": (
+        IDENTITIES,
+        '("4.1", EXAMPLES)',
+        '("4.1", EXAMPLES**0.5)',
+        [f"{TEST_IDENTITIES}::test_theorems_are_equalities_with_one_over_m"],
+    ),
+    "verdicts of the runs, not of today": (
+        LEDGER,
+        '"said": claim.rule(evidence[claim.name])',
+        '"said": next(claims.Judgement(*(one[key] for key in ("verdict", "measured", "why"))) for one in results["claims"] if one["name"] == claim.name)',
+        [f"{TEST_LEDGER}::test_a_row_holds_claim_source_data_measurement_verdict_and_run"],
+    ),
+    "a folder is taken before the next is read": (
+        LEDGER,
+        """            read(workdir)  # All of them, before one is taken.
+        for workdir in workdirs:
+""",
+        """            read(workdir)
+""",
+        [f"{TEST_LEDGER}::test_results_that_do_not_fit_are_refused_and_nothing_is_written"],
     ),
 }
 

@@ -154,15 +154,16 @@ class Images:
         """tf.data of all test images."""
         return self._normalised(self.test.batches(tf.data.Dataset.range(self.test_size), batch_size, False)).prefetch(2)
 
-    def sample(self, size):
-        """Training images, drawn, as some data sets are sorted by class; always the same, so that trainings compare.
+    def sample(self, size, split=None):
+        """Images of `split`, or of the training, drawn, as some data sets are sorted by class; always the same, so that trainings compare.
 
         Returns:
             (x (n, H, W, C) float32, y (n,) int32) with n = size, or as many as there are.
         """
-        chosen = np.random.default_rng(SAMPLE_SEED).permutation(self.training_size)[:size]
+        split = split or self.training
+        chosen = np.random.default_rng(SAMPLE_SEED).permutation(len(split.labels))[:size]
         order = tf.data.Dataset.from_tensor_slices(chosen)
-        [(x, y)] = self._normalised(self.training.batches(order, len(chosen), False)).as_numpy_iterator()
+        [(x, y)] = self._normalised(split.batches(order, len(chosen), False)).as_numpy_iterator()
         return x, y
 
     def in_memory(self):

@@ -9,6 +9,7 @@ from keras_bn import summaries
 from recipes.frame import files, tables, training
 from recipes.frame.progress import Progress
 from recipes.frame.recipe import SHORT
+from recipes.frame.records import has_diverged
 from recipes.frame.refusal import Refusal
 
 
@@ -128,7 +129,7 @@ def _finished(folder, one):
             f"{folder / 'metrics.jsonl'} is not what a finished training leaves ({error!r}); "
             f"delete {path}, and the same command makes both from the checkpoint."
         ) from None
-    is_whole = result["steps"] == one.steps or training.has_diverged(records)
+    is_whole = result["steps"] == one.steps or has_diverged(records)
     return (result, records) if is_whole else None
 
 

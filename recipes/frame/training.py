@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_bn import summaries
 from recipes.frame import checkpoint, files
-from recipes.frame.tasks.classification import has_diverged
+from recipes.frame.records import has_diverged
 
 
 def train(training, folder, log_dir, progress, net_of_start):

@@ -1,11 +1,6 @@
 """A small residual net with Dropout where Li, Chen, Hu & Yang 2018 place it."""
 
-import keras
-
-import keras_bn
-
-NONE, BEFORE_NORM, BEFORE_CONVOLUTION, BEHIND_ALL, UNIFORM = "none", "a", "b", "behind_all", "uniform"
-PLACES = NONE, BEFORE_NORM, BEFORE_CONVOLUTION, BEHIND_ALL, UNIFORM
+NONE, BEFORE_NORM, BEFORE_CONVOLUTION, BEHIND_ALL, UNIFORM = PLACES = "none", "a", "b", "behind_all", "uniform"  # Where Dropout is.
 
 
 def residual(input_shape, classes, *, place, rate, width=16, momentum=0.9, blocks=3):
@@ -26,6 +21,10 @@ def residual(input_shape, classes, *, place, rate, width=16, momentum=0.9, block
 
     Source: Li, Chen, Hu & Yang 2018, sec. 4, where the nets are deeper ones.
     """
+
+    import keras  # Not at the top of the file: the recipe's page needs the names of the places, and its --help need not wait for TensorFlow.
+
+    import keras_bn
 
     def normalised(x):
         return keras_bn.BatchNormalization(momentum=momentum)(x)

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Sequence
 from typing import ClassVar
 
+from recipes.frame.records import has_diverged, last
 from recipes.frame.tasks import verdicts
 
 ERRORS = 3  # Standard errors by which the training accuracy rose where a net is said to be still learning.
@@ -136,13 +137,3 @@ class Classification:
             "statistics, and the moving ones lose more than a tenth of that. A training is too short to judge if it has not learned and its training accuracy "
             "still rose."
         )
-
-
-def has_diverged(records):
-    """Whether the training that left these records met a loss that is not finite."""
-    return any("loss" in record and record["loss"] is None for record in records)
-
-
-def last(records, quantity):
-    """The last value of a quantity; None where there is none."""
-    return next((record[quantity] for record in reversed(records) if record.get(quantity) is not None), None)

@@ -3,8 +3,8 @@
 import dataclasses
 from typing import ClassVar
 
+from recipes.frame.records import has_diverged, last
 from recipes.frame.tasks import verdicts
-from recipes.frame.tasks.classification import has_diverged, last
 
 STILL_FALLING = 0.05  # Share of the loss that the second half of the training took away.
 

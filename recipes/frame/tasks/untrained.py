@@ -2,8 +2,9 @@
 
 import dataclasses
 
+from recipes.frame.records import last
 from recipes.frame.tasks import verdicts
-from recipes.frame.tasks.classification import Classification, last
+from recipes.frame.tasks.classification import Classification
 
 
 @dataclasses.dataclass(frozen=True)

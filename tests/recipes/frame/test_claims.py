@@ -49,6 +49,24 @@ def test_nearness_says_what_was_measured():
     assert claims.Near("growth", 2.0, 0.5, "growth")({"growth": [1.9]}).verdict == claims.NOT_TESTABLE
 
 
+@pytest.mark.parametrize(
+    ("numbers", "verdict", "why"),
+    [
+        (([1e-15, 2e-12], [1e-12, 0.0]), claims.HOLDS, "equal to 1e-10: a, b"),
+        (([1e-15, 2e-12], [1e-12, 0.1]), claims.PARTLY, "equal to 1e-10: a; not equal: b"),
+        (([1e-15, None], [1e-12, 0.1]), claims.DOES_NOT_HOLD, "not equal: a, b"),
+    ],
+)
+def test_equations_hold_in_all_some_or_none_of_the_cases(numbers, verdict, why):
+    judgement = claims.Exact(("a", "b"), 1e-10, "sides differ by")(dict(zip("ab", numbers)))
+    assert (judgement.verdict, judgement.why) == (verdict, why)
+
+
+def test_an_equation_tells_with_one_seed_and_shows_other_cases():
+    judgement = claims.Exact(("a",), 1e-10, "sides differ by")({"a": [1e-12], "as printed": [0.5]})
+    assert judgement == ("holds", "sides differ by a 1e-12, as printed 0.5, 1 seed", "equal to 1e-10: a")
+
+
 def test_means_say_how_many_they_are_of():
     assert claims.mean_and_deviation([0.1, None, 0.9]) == "0.500 ± 0.566 (2 of 3)"
     assert claims.mean_and_deviation([None]) == "-"
