@@ -17,7 +17,8 @@ from recipes.frame import Claim, Picture, Recipe, claims, drawn, evidence, flags
 from recipes.nets import santurkar
 
 PLAIN, BATCH_NORM, NOISY = CONTESTANTS = "plain", "batch_norm", "noisy"
-L2, COSINE, MEAN = "internal_covariate_shift/l2/", "internal_covariate_shift/cosine/", "moment/mean"
+MEASURE = "internal_covariate_shift"
+L2, COSINE, MEAN = f"{MEASURE}/l2/", f"{MEASURE}/cosine/", "moment/mean"
 PERCENTILES = 5, 25, 50, 75, 95
 
 FLAGS = [
@@ -115,12 +116,14 @@ def at_lowest_rate(rows):
 
 
 LOOK = dict(order=CONTESTANTS, panels=("net", "learning_rate"))
-SHIFTS = drawn.curves(drawn.mean_of_layers(L2.rstrip("/")), "l2 norm, mean over the layers", "Internal covariate shift", log="y", **LOOK)
-COSINES = drawn.curves(drawn.mean_of_layers(COSINE.rstrip("/")), "cosine, mean over the layers", "Direction of the gradient, the layers before moved", **LOOK)
+SHIFTS = drawn.curves(drawn.mean_of_layers(f"{MEASURE}/l2"), "l2 norm, mean over the layers", "Internal covariate shift", log="y", **LOOK)
+RELATIVE = drawn.curves(drawn.mean_of_layers(f"{MEASURE}/relative"), "relative to the gradient, mean over the layers", "Relative shift", log="y", **LOOK)
+COSINES = drawn.curves(drawn.mean_of_layers(f"{MEASURE}/cosine"), "cosine, mean over the layers", "Direction of the gradient, the layers before moved", **LOOK)
 MOMENTS = drawn.curves(MEAN, "mean of one channel", "Mean of an activation over the training", **LOOK)
 DISTRIBUTION = drawn.percentiles("moment/percentile", "value of the channel", "Values of one channel in front of the last ReLU", keep=at_lowest_rate)
 PICTURES = [
     Picture("l2", "internal covariate shift over optimizer steps", SHIFTS, ["shift_not_lower", "linear_shift"]),
+    Picture("relative", "internal covariate shift relative to the gradient over optimizer steps", RELATIVE),
     Picture("cosine", "cosine of the gradients before and after", COSINES, ["cosine_not_higher"]),
     Picture("moments", "mean of an activation over optimizer steps", MOMENTS, ["noise_moves_moments"]),
     Picture("distribution", "percentiles of an activation over optimizer steps", DISTRIBUTION),

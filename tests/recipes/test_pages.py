@@ -3,6 +3,7 @@
 import importlib
 import json
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -77,6 +78,43 @@ def test_two_steps_leave_a_report_with_pictures_and_claims(recipe, tmp_path):
     exact = {claim.name for claim in recipe.claims if isinstance(claim.rule, claims.Exact)}
     assert all((claim["verdict"] == claims.NOT_TESTABLE) == (claim["name"] not in exact) for claim in results["claims"])
     assert all(claim["measured"] in report for claim in results["claims"])
+
+
+KILLED_BEHIND_ITS_SECOND_CHECKPOINT = """
+import os, runpy, signal, sys
+from recipes.frame import checkpoint
+save, saved = checkpoint.save, []
+def save_and_die(*arguments):
+    save(*arguments)
+    saved.append(0)
+    if len(saved) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+checkpoint.save = save_and_die
+runpy.run_module(sys.argv.pop(1), run_name="__main__")
+"""
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_goes_on_to_the_same_results(recipe, tmp_path):
+    steps = ["--steps=30"] if any(flag.name == "steps" for flag in recipe.flags) else []
+    arguments = [*SMALL[recipe.name], *steps, "--seeds=0,1"]
+
+    def run(*command, workdir):
+        return subprocess.run([sys.executable, *command, *arguments, f"--workdir={tmp_path / workdir}"], cwd=ROOT, capture_output=True, text=True)
+
+    def results(workdir):
+        found = json.loads((tmp_path / workdir / "results.json").read_text())
+        found["results"] = [{name: value for name, value in one.items() if name != "seconds"} for one in found["results"]]
+        return found
+
+    whole = run("-m", f"recipes.{recipe.name}", workdir="whole")
+    assert whole.returncode == 0, whole.stderr
+    killed = run("-c", KILLED_BEHIND_ITS_SECOND_CHECKPOINT, f"recipes.{recipe.name}", workdir="killed")
+    assert killed.returncode == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "results.json").exists()
+    resumed = run("-m", f"recipes.{recipe.name}", workdir="killed")
+    assert resumed.returncode == 0, resumed.stderr
+    assert results("killed") == results("whole")
 
 
 def test_recipes_are_listed_with_their_questions():
