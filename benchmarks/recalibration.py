@@ -15,6 +15,7 @@ from absl import app, flags
 
 from benchmarks import program
 from recipes.frame import flags as shared
+from recipes.nets import residual
 
 NONE, IN_FRONT, BEFORE_CONVOLUTION, AVERAGED = "none", "a", "b", "averaged"
 NETS = {
@@ -23,6 +24,7 @@ NETS = {
     BEFORE_CONVOLUTION: "b: Dropout in front of its last convolution",
     AVERAGED: "no Dropout, averaged weights",
 }
+PLACES = {NONE: residual.NONE, IN_FRONT: residual.BEFORE_NORM, BEFORE_CONVOLUTION: residual.BEFORE_CONVOLUTION, AVERAGED: residual.NONE}
 RATE, WIDTH, MOMENTUM = 0.5, 16, 0.9  # MOMENTUM: of the moving statistics, as PyTorch's nets of the paper have.
 AVERAGING = 0.99
 PAPER = {IN_FRONT: "8.42 to 6.42 and 4.43 to 3.96", BEFORE_CONVOLUTION: "5.85 to 5.77 and 4.09 to 3.93"}  # PreResNet-110 and ResNeXt-29, CIFAR-10.
@@ -38,25 +40,10 @@ def define_flags():
 
 
 def net(kind, shape, classes):
-    """Three residual blocks of two convolutions, of WIDTH, twice and four times as many filters."""
+    """Of the recipe, with Keras's layer, as users have it."""
     import keras
-    from keras import layers
 
-    def normalised(x):
-        return layers.BatchNormalization(momentum=MOMENTUM)(x)
-
-    inputs = keras.Input(shape)
-    x = layers.ReLU()(normalised(layers.Conv2D(WIDTH, 3, padding="same", use_bias=False)(inputs)))
-    for block in range(3):
-        filters, strides = WIDTH * 2**block, 1 if block == 0 else 2
-        y = layers.ReLU()(normalised(layers.Conv2D(filters, 3, strides, padding="same", use_bias=False)(x)))
-        if kind == BEFORE_CONVOLUTION:
-            y = layers.Dropout(RATE)(y)
-        y = layers.Conv2D(filters, 3, padding="same", use_bias=False)(y)
-        if kind == IN_FRONT:
-            y = layers.Dropout(RATE)(y)
-        x = layers.ReLU()(layers.Add()([normalised(y), normalised(layers.Conv2D(filters, 1, strides, use_bias=False)(x))]))
-    return keras.Model(inputs, layers.Dense(classes)(layers.GlobalAveragePooling2D()(x)))
+    return residual.residual(shape, classes, place=PLACES[kind], rate=RATE, width=WIDTH, momentum=MOMENTUM, normalisation=keras.layers.BatchNormalization)
 
 
 def trained(kind, dataset, training_arrays, seed, epochs, batch_size):

@@ -3,7 +3,7 @@
 NONE, BEFORE_NORM, BEFORE_CONVOLUTION, BEHIND_ALL, UNIFORM = PLACES = "none", "a", "b", "behind_all", "uniform"  # Where Dropout is.
 
 
-def residual(input_shape, classes, *, place, rate, width=16, momentum=0.9, blocks=3):
+def residual(input_shape, classes, *, place, rate, width=16, momentum=0.9, blocks=3, normalisation=None):
     """Residual blocks of two 3x3 convolutions, with width, twice, four times, ... as many filters, the stride 2 from the second on.
 
     Args:
@@ -15,6 +15,7 @@ def residual(input_shape, classes, *, place, rate, width=16, momentum=0.9, block
         width: filters of the first block.
         momentum: of the moving statistics; the paper's nets have PyTorch's, 0.9 in Keras's sense.
         blocks: how many.
+        normalisation: class of the batch normalisation; None: keras_bn.BatchNormalization.
 
     Returns:
         A model from (N, H, W, C) to logits (N, classes).
@@ -27,7 +28,7 @@ def residual(input_shape, classes, *, place, rate, width=16, momentum=0.9, block
     import keras_bn
 
     def normalised(x):
-        return keras_bn.BatchNormalization(momentum=momentum)(x)
+        return (normalisation or keras_bn.BatchNormalization)(momentum=momentum)(x)
 
     def convolved(x, filters, size, strides=1):
         return keras.layers.Conv2D(filters, size, strides, padding="same", use_bias=False)(x)
