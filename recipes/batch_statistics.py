@@ -100,8 +100,8 @@ def gain(name, what, **chosen):
     kinds = {PLAIN: MOVING, BATCH_NORM: POPULATION}  # What Dropout does to moving averages is another question.
     groups = {one: ({**nets(one, REGULARISED_BATCH), **chosen}, nets(one, REGULARISED_BATCH)) for one in kinds}
     gained = evidence.differences({one: (*groups[one], [QUANTITIES[kind]], evidence.last_accuracy) for one, kind in kinds.items()})
-    rule = claims.Better(PLAIN, BATCH_NORM, what=f"gain by {what}")
-    return Claim(name, f"With batch normalisation {what} adds less", "Ioffe & Szegedy, sec. 3.4, 4.2.1", gained, rule)
+    rule = claims.Better(PLAIN, BATCH_NORM, what=f"test accuracy gained by {what}:")
+    return Claim(name, f"{what} improves a net less when it has batch normalisation", "Ioffe & Szegedy, sec. 3.4, 4.2.1", gained, rule)
 
 
 def at(size, *contestants):
@@ -111,34 +111,34 @@ def at(size, *contestants):
 CLAIMS = [
     Claim(
         "moving_as_population",
-        f"Moving averages serve as well as population statistics (batches of {LARGEST})",
+        f"At batch size {LARGEST}, moving averages are as good as population statistics",
         "Ioffe & Szegedy, sec. 3.1",
         kinds(LARGEST, MOVING, POPULATION),
         claims.Better(MOVING, POPULATION, by=-0.01),
     ),
     Claim(
         "population_at_small",
-        f"Population statistics are better than moving averages at batches of {SMALLEST}",
+        f"At batch size {SMALLEST}, population statistics are better than moving averages",
         "Wu & Johnson, sec. 3",
         kinds(SMALLEST, POPULATION, MOVING),
         claims.Better(POPULATION, MOVING),
     ),
     Claim(
         "sample_variance_at_small",
-        f"The sample variance makes better moving averages at batches of {SMALLEST}",
+        f"At batch size {SMALLEST}, moving averages of the sample variance (N-1) are better than of the biased one",
         "Ioffe & Szegedy, Alg. 2",
         at(SMALLEST, SAMPLE_VARIANCE, BATCH_NORM),
         claims.Better(SAMPLE_VARIANCE, BATCH_NORM),
     ),
     Claim(
         "ghosts_at_large",
-        f"Ghost batches generalise better at batches of {LARGEST}",
+        f"At batch size {LARGEST}, ghost batches generalise better",
         "Hoffer et al.",
         at(LARGEST, GHOST, BATCH_NORM),
         claims.Better(GHOST, BATCH_NORM),
     ),
     gain("less_dropout", "Dropout", rate=DROPOUT_RATE),
-    gain("less_weight_decay", "weight decay", weight_decay=WEIGHT_DECAY),
+    gain("less_weight_decay", "Weight decay", weight_decay=WEIGHT_DECAY),
 ]
 
 

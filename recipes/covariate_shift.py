@@ -77,13 +77,33 @@ def shifts(name, sentence, source, one, other, quantity, summarise, what, by=0.0
     return Claim(name, sentence, source, evidence.by_seed(santurkar.groups(one, other, net=net), [quantity], summarise), claims.Better(one, other, by, what))
 
 
-SHIFT = "power of ten of the shift"
+SHIFT = "log10 of the shift"
 CLAIMS = [
-    fits("vgg_curves", "At a learning rate of 0.1 a plain VGG fits the images as well", "Santurkar, fig. 1", PLAIN, BATCH_NORM, -0.05),
-    fits("vgg_high_rate", "At a learning rate of 0.5 only batch normalisation trains", "Santurkar, fig. 1", BATCH_NORM, PLAIN, 0.5, learning_rate=0.5),
-    fits("noisy_as_well", "With noise behind it batch normalisation trains as well", "Santurkar, fig. 2", NOISY, BATCH_NORM, -0.05),
-    shifts("noise_moves_moments", "The noise makes moments move more", "Santurkar, fig. 2, 8", NOISY, BATCH_NORM, MEAN, jumps, "change of a mean"),
-    shifts("shift_not_lower", "Internal covariate shift is not lower with it", "Santurkar, fig. 3", BATCH_NORM, PLAIN, L2, evidence.mean_logarithm, SHIFT),
+    fits(
+        "vgg_curves", "At learning rate 0.1, a VGG without batch normalisation fits the training images as well", "Santurkar, fig. 1", PLAIN, BATCH_NORM, -0.05
+    ),
+    fits("vgg_high_rate", "At learning rate 0.5, a VGG trains only with batch normalisation", "Santurkar, fig. 1", BATCH_NORM, PLAIN, 0.5, learning_rate=0.5),
+    fits("noisy_as_well", "Noise after batch normalisation does not slow down training", "Santurkar, fig. 2", NOISY, BATCH_NORM, -0.05),
+    shifts(
+        "noise_moves_moments",
+        "Noise after batch normalisation makes the moments of activations jump more",
+        "Santurkar, fig. 2, 8",
+        NOISY,
+        BATCH_NORM,
+        MEAN,
+        jumps,
+        "change of a mean",
+    ),
+    shifts(
+        "shift_not_lower",
+        "Batch normalisation does not lower internal covariate shift",
+        "Santurkar, fig. 3",
+        BATCH_NORM,
+        PLAIN,
+        L2,
+        evidence.mean_logarithm,
+        SHIFT,
+    ),
     shifts(
         "popular_lower",
         "Batch normalisation reduces internal covariate shift",
@@ -95,11 +115,19 @@ CLAIMS = [
         SHIFT,
     ),
     shifts(
-        "cosine_not_higher", "Gradients do not keep their direction better", "Santurkar, fig. 3", PLAIN, BATCH_NORM, COSINE, evidence.mean, "cosine", by=-0.05
+        "cosine_not_higher",
+        "Batch normalisation does not keep gradients closer to their old direction",
+        "Santurkar, fig. 3",
+        PLAIN,
+        BATCH_NORM,
+        COSINE,
+        evidence.mean,
+        "cosine",
+        by=-0.05,
     ),
     shifts(
         "linear_shift",
-        "In a deep linear network it raises internal covariate shift",
+        "In a deep linear network, batch normalisation raises internal covariate shift",
         "Santurkar, fig. 3",
         BATCH_NORM,
         PLAIN,

@@ -114,7 +114,7 @@ def nets(contestant, batch_size, initializer=HE):
 def grows(name, contestant, batch_size, value, source):
     """A claim that gradients grow by that a layer."""
     kind = "linear net" if contestant == LINEAR else "ReLU net"
-    sentence = f"In a {kind} with batches of {batch_size} squared gradients begin with a growth of {value:.3f} a layer"
+    sentence = f"At initialisation, the squared gradient norm grows by a factor of {value:.3f} per layer ({kind}, batch size {batch_size})"
     measured = evidence.by_seed({contestant: nets(contestant, batch_size)}, [GROWTH])
     return Claim(name, sentence, source, measured, claims.Near(contestant, value, within=0.05, what="growth"))
 
@@ -128,24 +128,24 @@ def identity(name, sentence, section, quantity):
 
 def explodes(name, initializer):
     """A claim that without batch normalisation smaller steps along the gradient are too large."""
-    sentence = f"Without batch normalisation the loss explodes at smaller steps along the gradient ({initializer})"
+    sentence = f"Without batch normalisation, the loss explodes at smaller step sizes ({initializer})"
     reached = evidence.by_seed({one: nets(one, 128, initializer) for one in (PLAIN, BATCH_NORM)}, [REACH], evidence.mean_logarithm)
-    rule = claims.Better(BATCH_NORM, PLAIN, what="power of ten of the largest step before the loss rises tenfold:")
+    rule = claims.Better(BATCH_NORM, PLAIN, what="log10 of the largest step size before the loss rises tenfold:")
     return Claim(name, sentence, "Bjorck et al.", reached, rule)
 
 
 CLAIMS = [
-    identity("scale_invariance", "The scale of the weights in front of batch normalisation does not change its outputs", "sec. 3.3", "scale/outputs"),
-    identity("gradient_of_scaled", "With weights a times as large their gradient is 1 / a times as large", "sec. 3.3", "scale/gradient"),
-    identity("cancelled_bias", "A bias in front of batch normalisation has no effect", "sec. 3.2", "bias/gradient"),
+    identity("scale_invariance", "Scaling the weights does not change the output of batch normalisation", "sec. 3.3", "scale/outputs"),
+    identity("gradient_of_scaled", "Scaling the weights by a scales their gradient by 1 / a", "sec. 3.3", "scale/gradient"),
+    identity("cancelled_bias", "Batch normalisation cancels the bias of the layer before it", "sec. 3.2", "bias/gradient"),
     *(grows(f"growth_{size}", BATCH_NORM, size, value, "Yang et al., eq. 25") for size, value in PREDICTED.items()),
     grows("growth_linear", LINEAR, 32, (32 - 2) / (32 - 3), "Yang et al., linear nets"),
     Claim(
         "initializer_does_not_matter",
-        "With batch normalisation gradients depend less on the scale of the initial weights",
+        "With batch normalisation, gradients depend less on the scale of the initial weights",
         "Ioffe & Szegedy, sec. 3.3; Yang et al.",
         evidence.differences({one: (nets(one, 128), nets(one, 128, GLOROT), [GROWTH], evidence.last) for one in (PLAIN, BATCH_NORM)}),
-        claims.Better(PLAIN, BATCH_NORM, what="growth from he_normal less that from glorot_uniform:"),
+        claims.Better(PLAIN, BATCH_NORM, what="growth with he_normal minus growth with glorot_uniform:"),
     ),
     *(explodes(f"larger_steps_{initializer}", initializer) for initializer in INITIALIZERS),
 ]

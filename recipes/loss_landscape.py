@@ -58,29 +58,42 @@ def logarithm_of_range(highest, lowest):
 def rougher(name, sentence, source, quantities, summarise, what):
     """A claim that without batch normalisation a quantity is larger, in powers of ten."""
     measured = evidence.by_seed(santurkar.groups(PLAIN, BATCH_NORM), quantities, summarise)
-    return Claim(name, sentence, source, measured, claims.Better(PLAIN, BATCH_NORM, what=f"power of ten of the {what}"))
+    return Claim(name, sentence, source, measured, claims.Better(PLAIN, BATCH_NORM, what=f"log10 of the {what}"))
 
 
 def as_good(norm):
     accuracies = evidence.by_seed(santurkar.groups(norm, BATCH_NORM), ["training_accuracy"], evidence.last_accuracy)
     rule = claims.Better(norm, BATCH_NORM, by=-0.05, what="training accuracy")
-    return Claim(f"{norm}_as_good", f"Normalisation by the {norm} norm trains as well", "Santurkar, sec. 3.3, fig. 5", accuracies, rule)
+    return Claim(f"{norm}_as_good", f"Normalising by the {norm} norm trains as well as batch normalisation", "Santurkar, sec. 3.3, fig. 5", accuracies, rule)
 
 
 def theorem(number, sentence, *cases):
     """A claim that the sides of a theorem are equal in the first of the cases: name to quantity."""
     sides = evidence.labelled({case: ({"contestant": BATCH_NORM}, [quantity], evidence.last) for case, quantity in cases})
-    rule = claims.Exact((cases[0][0],), 1e-10, "what the sides differ by, relative:")
+    rule = claims.Exact((cases[0][0],), 1e-10, "relative difference of the two sides")
     return Claim(f"theorem_{number}", sentence, f"Santurkar, theorem {number}", sides, rule)
 
 
 CLAIMS = [
-    rougher("loss_range", "The loss varies less along the gradient", "Santurkar, fig. 4a", [HIGHEST, LOWEST], logarithm_of_range, "range"),
-    rougher("predictiveness", "Gradients change less along the gradient", "Santurkar, fig. 4b", [CHANGE], evidence.mean_logarithm, "change"),
-    rougher("smoothness", "The effective smoothness is better", "Santurkar, fig. 4c", [SMOOTHNESS], evidence.mean_logarithm, "effective beta"),
+    rougher(
+        "loss_range", "With batch normalisation, the loss varies less along the gradient", "Santurkar, fig. 4a", [HIGHEST, LOWEST], logarithm_of_range, "range"
+    ),
+    rougher(
+        "predictiveness",
+        "With batch normalisation, the gradient changes less along its direction",
+        "Santurkar, fig. 4b",
+        [CHANGE],
+        evidence.mean_logarithm,
+        "change",
+    ),
+    rougher(
+        "smoothness", "Batch normalisation improves the effective smoothness", "Santurkar, fig. 4c", [SMOOTHNESS], evidence.mean_logarithm, "effective beta"
+    ),
     *(as_good(norm) for norm in (L1, L2, LINF)),
-    theorem("4.1", "The gradient's norm is as theorem 4.1 says, with 1 / m", ("with 1 / m", "theorem/4.1"), ("as printed", "theorem/4.1 as printed")),
-    theorem("4.2", "The curvature along the gradient is as theorem 4.2 says", ("as printed", "theorem/4.2")),
+    theorem(
+        "4.1", "Theorem 4.1 (norm of the gradient) holds as an equality, with 1 / m", ("with 1 / m", "theorem/4.1"), ("as printed", "theorem/4.1 as printed")
+    ),
+    theorem("4.2", "Theorem 4.2 (curvature along the gradient) holds as an equality", ("as printed", "theorem/4.2")),
 ]
 
 

@@ -111,38 +111,38 @@ TEN_SIGMOIDS = {one: {**chosen, "depth": 10} for one, chosen in PLAIN_AND_BN.ite
 CLAIMS = [
     Claim(
         "sigmoid_faster",
-        "The net of three sigmoid layers learns faster with batch normalisation",
+        "A net of three sigmoid layers learns faster with batch normalisation",
         "Ioffe & Szegedy, fig. 1a",
         evidence.by_seed(PLAIN_AND_BN, ["test_accuracy"], evidence.mean_accuracy),
         claims.Better(BATCH_NORM, PLAIN, what="mean test accuracy over the training"),
     ),
     Claim(
         "percentiles_steadier",
-        "Inputs of a sigmoid are steadier with batch normalisation",
+        "Batch normalisation keeps the inputs of a sigmoid steadier",
         "Ioffe & Szegedy, fig. 1b, c",
         evidence.by_seed(PLAIN_AND_BN, MEASURED, wander),
-        claims.Better(PLAIN, BATCH_NORM, what="wander of the median, in widths between the percentiles 15 and 85:"),
+        claims.Better(PLAIN, BATCH_NORM, what="standard deviation of the median over training / (85th - 15th percentile):"),
     ),
     Claim(
         "saturating_trainable",
-        "Deep nets of sigmoids train with batch normalisation and not without",
+        "Ten sigmoid layers train only with batch normalisation",
         "Ioffe & Szegedy, sec. 3.2, 4.2.2",
         evidence.by_seed(TEN_SIGMOIDS, ["test_accuracy"], evidence.last_accuracy),
         claims.Better(BATCH_NORM, PLAIN, by=0.1),
     ),
     Claim(
         "bias_blow_up",
-        "Biases grow without bound where the statistics are not differentiated",
+        "Biases keep growing when gradients ignore the batch statistics",
         "Ioffe & Szegedy, sec. 2",
         evidence.by_seed({one: THREE_SIGMOIDS[one] for one in (UNDIFFERENTIATED, BATCH_NORM)}, ["bias_norm"], growth),
-        claims.Better(UNDIFFERENTIATED, BATCH_NORM, by=0.1, what="growth of the biases' norm in the second half of the training"),
+        claims.Better(UNDIFFERENTIATED, BATCH_NORM, by=0.1, what="growth of the bias norm in the second half of training"),
     ),
     Claim(
         "popular_sigmoid",
         "The sigmoid is 1 / (1 - exp(-x))",
         "often printed, with the wrong sign",
         evidence.labelled({name: ({"contestant": BATCH_NORM}, [f"sigmoid/{name}"], evidence.last) for name in FORMULAS}),
-        claims.Exact((next(iter(FORMULAS)),), 1e-6, "largest difference from the sigmoid of"),
+        claims.Exact((next(iter(FORMULAS)),), 1e-6, "largest difference from the sigmoid:"),
     ),
 ]
 

@@ -87,7 +87,7 @@ def closed_form(name, sentence, source, contestant):
     chosen, measured, predicted = with_rate(contestant), "variance_shift/dropout_ratio/", "variance_shift/predicted_ratio/"
     off_from_1 = (chosen, [measured], lambda ratios: deviation(ratios, 1.0))
     both = evidence.labelled({"closed form": (chosen, [measured, predicted], deviation), "no shift": off_from_1})
-    return Claim(name, sentence, source, both, claims.Better("no shift", "closed form", what="what the ratios are off by"))
+    return Claim(name, sentence, source, both, claims.Better("no shift", "closed form", what="root mean square relative error of the predicted ratio:"))
 
 
 def recalibrated(contestant):
@@ -103,18 +103,26 @@ def more(name, sentence, source, one, other, quantity, by=0.0):
 
 
 CLAIMS = [
-    closed_form("delta_a", "Dropout right in front shifts the variance as eq. 8 says", "Li, eq. 7, 8", BEFORE_NORM),
-    closed_form("delta_b", "Dropout in front of a convolution shifts it as eq. 14 says", "Li, eq. 12-14", BEFORE_CONVOLUTION),
-    more("shift_above_1", "Dropout in front of batch normalisation makes variances shift", "Li, fig. 4", BEFORE_NORM, NONE, "largest_shift", 0.1),
+    closed_form("delta_a", "Dropout directly before batch normalisation shifts the variance as eq. 8 predicts", "Li, eq. 7, 8", BEFORE_NORM),
+    closed_form("delta_b", "Dropout before the convolution shifts the variance as eq. 14 predicts", "Li, eq. 12-14", BEFORE_CONVOLUTION),
+    more(
+        "shift_above_1",
+        "Dropout before batch normalisation shifts the variance between training and inference",
+        "Li, fig. 4",
+        BEFORE_NORM,
+        NONE,
+        "largest_shift",
+        0.1,
+    ),
     Claim(
         "recalibration_helps",
-        "Re-estimating the statistics without Dropout lowers the error",
+        "Re-estimating the statistics without Dropout improves accuracy",
         "Li, table 3",
         recalibrated(BEFORE_NORM),
         claims.Better("re-estimated", "as trained"),
     ),
-    more("behind_all_harmless", "Dropout behind all batch normalisation costs no accuracy", "Li, table 4", BEHIND_ALL, NONE, "test_accuracy", -0.01),
-    more("uniform_milder", "Uniform noise shifts variances less than Dropout", "Li, table 6", BEFORE_CONVOLUTION, UNIFORM, "largest_shift"),
+    more("behind_all_harmless", "Dropout after all batch normalisation costs no accuracy", "Li, table 4", BEHIND_ALL, NONE, "test_accuracy", -0.01),
+    more("uniform_milder", "Uniform noise shifts the variance less than Dropout", "Li, table 6", BEFORE_CONVOLUTION, UNIFORM, "largest_shift"),
 ]
 
 

@@ -93,7 +93,7 @@ def markdown(recipe, experiment, config, judged, pictures, notes=()):
         legends.append(task.legend(experiment.trainings[of_task[0]["run"]].data))
         named = [(described(hyperparameters(experiment, result["run"])), result) for result in of_task]
         remarks += task.remarks(named, experiment.trainings[of_task[0]["run"]].data)
-    seconds = "Seconds are of training and evaluation, mean over the seeds."
+    seconds = "Seconds are of training, evaluation and measurements at the end, mean over the seeds."
     parts = [
         f"# {recipe.question}",
         f"`python -m recipes.{recipe.name} {given}`",

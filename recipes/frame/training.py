@@ -44,10 +44,11 @@ def train(training, folder, log_dir, progress, net_of_start):
         if not has_diverged(log.records):
             _fit(net, training, first, last, log, path, progress)
     if not has_diverged(log.records) and training.at_end and not _is_measured(log.records, training.steps):
-        quantities = {}
+        quantities, began = {}, time.monotonic()
         for measure in training.at_end:
             quantities |= files.finite({name: float(value) for name, value in measure(net).items()})
-        log.add([{"step": training.steps, "is_end": True, **quantities}], write=quantities)
+        seconds = round(time.monotonic() - began, 2)
+        log.add([{"step": training.steps, "is_end": True, "seconds": seconds, **quantities}], write=quantities)
         checkpoint.save(path, net, log.records)
     log.write()
     return log.records, net

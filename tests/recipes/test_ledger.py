@@ -57,7 +57,7 @@ def test_a_row_holds_claim_source_data_measurement_verdict_and_run(run, docs):
     assert ledger.main([run()], docs) == 0
     assert rows(docs, "Can a 19-layer VGG") == [
         [
-            "With batch normalisation a deep net trains from random weights",
+            "With batch normalisation, a deep net trains from random weights",
             "Ioffe & Szegedy, sec. 1",
             "digits",
             "test accuracy batch_norm 0.850 ± 0.050, plain 0.100 ± 0.000, 3 seeds",

@@ -4,6 +4,7 @@ import json
 import os
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 
@@ -190,20 +191,23 @@ def test_the_table_has_means_deviations_and_verdicts(conducted):
 
 
 def test_the_report_holds_command_claims_table_and_pictures(conducted):
-    config = {"recipe": "deep_vgg", "flags": {"seeds": [0, 1], "data_dir": None}, "machine": machine.described()}
-    claim = deep_vgg.CLAIMS[-1]
+    config = {"recipe": "deep_vgg", "flags": {"depth": [19], "width": 0.25, "dropout": 0.5, "data_dir": None}, "machine": machine.described()}
+    [claim] = [one for one in deep_vgg.CLAIMS if one.name == "bn_trains_deep"]
     judged = [pair[:2] for pair in claims.judged([claim], conducted)]
     text = report.markdown(deep_vgg.RECIPE, conducted, config, judged, deep_vgg.RECIPE.pictures[:1], ["A note."])
-    assert text.startswith(f"# {deep_vgg.RECIPE.question}\n\n`python -m recipes.deep_vgg --seeds=0,1`\n\nData: blobs, 50 training")
+    assert text.startswith(f"# {deep_vgg.RECIPE.question}\n\n`python -m recipes.deep_vgg --depth=19 --width=0.25 --dropout=0.5`\n\nNets: VGG of 19 layers, ")
+    assert "Data: blobs, 50 training" in text
     assert "\n\nA note.\n" in text
     assert "![test accuracy over optimizer steps](curves.png)" in text
     assert judged[0][1].measured == "test accuracy batch_norm 0.800 ± 0.100, plain 0.333 ± 0.493, 3 seeds"
     assert judged[0][1].measured in text
-    assert report.answer(judged).startswith("With batch normalisation a deep net trains from random weights (Ioffe & Szegedy, sec. 1): holds partly; ")
+    assert report.answer(judged).startswith(
+        "* With batch normalisation, a deep net trains from random weights (Ioffe & Szegedy, sec. 1): holds partly. test accuracy "
+    )
 
 
 def test_a_net_that_fell_back_is_named(conducted):
-    config = {"recipe": "deep_vgg", "flags": {}, "machine": machine.described()}
+    config = {"recipe": "deep_vgg", "flags": {"depth": [19], "width": 0.25, "dropout": 0.5}, "machine": machine.described()}
     conducted.results[0]["best_test_accuracy"] = 1.0
     text = report.markdown(deep_vgg.RECIPE, conducted, config, [], [])
     named = "plain, depth 19, glorot_uniform, learning rate 0.01, seed 0 (1.000)."
@@ -226,9 +230,9 @@ def test_evidence_is_one_number_a_seed_that_all_groups_have(conducted):
 
 def test_pictures_show_every_contestant_with_mean_and_band(conducted, tmp_path):
     for picture in deep_vgg.RECIPE.pictures[:1]:
-        assert pictures.save(picture, conducted, tmp_path)
+        assert pictures.save(picture, conducted, [], tmp_path)
         assert (tmp_path / f"{picture.name}.png").read_bytes().startswith(b"\x89PNG")
-    figure = deep_vgg.accuracy(conducted)
+    figure = deep_vgg.ACCURACY(conducted)
     [legend] = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["plain", "batch_norm"]
     [axis] = figure.axes
@@ -240,7 +244,7 @@ def test_pictures_show_every_contestant_with_mean_and_band(conducted, tmp_path):
 
 def test_pictures_leave_the_look_of_others(conducted, tmp_path):
     before = dict(plt.rcParams)
-    pictures.save(deep_vgg.RECIPE.pictures[0], conducted, tmp_path)
+    pictures.save(deep_vgg.RECIPE.pictures[0], conducted, [], tmp_path)
     assert dict(plt.rcParams) == before
 
 
@@ -258,7 +262,7 @@ def test_more_contestants_than_a_palette_has_are_drawn():
         for index in range(14)
         for step in (1, 2)
     ]
-    figure = pictures.curves(tables.pd.DataFrame(rows), "loss", "fourteen")
+    figure = pictures.curves(pd.DataFrame(rows), "loss", "fourteen")
     assert len(figure.legends[0].get_texts()) == 14
     plt.close(figure)
 
