@@ -6,6 +6,7 @@ and how the first moments of one activation move.
 
     python -m recipes.covariate_shift                     digits, VGG-13 and 25 matrices, five minutes on 2 cores
     python -m recipes.covariate_shift --seeds=0,1,2       with a spread, which claims need
+    python -m recipes.covariate_shift --seeds=0,1,2 --learning_rates=0.1,0.5
     python -m recipes.covariate_shift --preset=paper --data_dir=DIR
 
 Not as in the paper: moments are those of one channel on a fixed batch of 128 training images.

@@ -6,6 +6,7 @@ to what is there.
 
     python -m recipes.deep_vgg                                     the default: 19 layers, real handwritten digits, one and a half minutes on 2 cores
     python -m recipes.deep_vgg --seeds=0,1,2                       with a spread
+    python -m recipes.deep_vgg --seeds=0,1,2 --contestants=plain,grown,auxiliary,batch_norm
     python -m recipes.deep_vgg --initializers=glorot_uniform,he_normal,normal_0.01,normal_0.1
     python -m recipes.deep_vgg --learning_rates=0.01,0.1 --depth=11,16
     python -m recipes.deep_vgg --learning_rates=0.01,0.05,0.3 --depth=11 --seeds=0,1,2

@@ -6,6 +6,7 @@ layer whatever the numbers (scale of the weights, bias) is checked on random one
 
     python -m recipes.gradient_growth                          digits, fifty layers, three minutes on 2 cores
     python -m recipes.gradient_growth --seeds=0,1,2,3,4        with a spread, which claims need
+    python -m recipes.gradient_growth --seeds=0,1,2,3,4 --batch_sizes=8,32,128,256
     python -m recipes.gradient_growth --preset=paper
 
 Not as in the papers: perceptrons instead of Bjorck's ResNet-110 without shortcuts.

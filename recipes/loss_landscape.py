@@ -6,6 +6,7 @@ linear network: a hundredth to thirty times). Theorems 4.1 and 4.2 are checked o
 
     python -m recipes.loss_landscape                     digits, VGG-13 and 25 matrices, five minutes on 2 cores
     python -m recipes.loss_landscape --seeds=0,1,2       with a spread, which claims need
+    python -m recipes.loss_landscape --seeds=0,1,2 --contestants=plain,batch_norm,l1,l2,linf
     python -m recipes.loss_landscape --preset=paper --data_dir=DIR
 
 The bound that is printed as theorem 4.1 has 1 / sqrt(m) where it has to be 1 / m, by which it is an equality without epsilon; checked is the latter.

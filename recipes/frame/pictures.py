@@ -5,6 +5,7 @@ import math
 import textwrap
 
 import matplotlib
+import matplotlib.ticker
 
 matplotlib.use("Agg")
 
@@ -15,7 +16,7 @@ from matplotlib import pyplot as plt
 from recipes.frame import claims, files, report
 
 WIDEST_ROW = 3  # Panels beside each other.
-MOST_MARKERS = 12  # Along a line.
+MOST_MARKERS, MOST_TICKS = 12, 6  # Along a line, below it.
 TITLE_CHARACTERS = 55  # A line of a title, 5 inches.
 PALETTE = "colorblind"  # Ten colours that the colour-blind can tell apart.
 
@@ -106,7 +107,8 @@ def curves(rows, label, title, *, x="step", hue="contestant", panels=(), order=N
     look = dict(x=x, y="value", hue=hue, hue_order=order, palette=sns.color_palette(PALETTE, len(order)), style=hue, style_order=order)
     over_training = x == "step"
     spread = dict(errorbar=("pi", 100) if "y" in log else "sd")  # Of the logarithms, where the axis is logarithmic already.
-    has_markers = not over_training and rows[x].nunique() <= MOST_MARKERS
+    marked = sorted(rows[x].unique())
+    has_markers = not over_training and len(marked) <= MOST_MARKERS
     columns = len(groups) if len(groups) <= WIDEST_ROW else min(WIDEST_ROW, math.ceil(len(groups) ** 0.5))
     lines = math.ceil(len(groups) / columns)
     size = (7.5, 4.2) if len(groups) == 1 else (4 * columns, 0.9 + 3 * lines)
@@ -120,6 +122,9 @@ def curves(rows, label, title, *, x="step", hue="contestant", panels=(), order=N
             axis.axhline(reference[0], color="0.4", linestyle=":", linewidth=1.2)
             axis.annotate(reference[1], (0.99, reference[0]), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8, color="0.3")
         axis.set(title=name, xlabel="", ylabel="")
+        if has_markers and len(marked) <= MOST_TICKS:
+            axis.set_xticks(marked, [f"{value:g}" for value in marked])
+            axis.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
         if limits is not None:
             axis.set_ylim(*limits)
     for axis in axes.flat[len(groups) :]:

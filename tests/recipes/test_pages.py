@@ -6,11 +6,14 @@ import pathlib
 import signal
 import subprocess
 import sys
+import types
 
+import numpy as np
+import pandas as pd
 import pytest
 
 import recipes.__main__
-from recipes.frame import claims, flags, program
+from recipes.frame import claims, evidence, experiment, flags, program
 
 ROOT = pathlib.Path(__file__).parents[2]
 PAGES = recipes.__main__.questions()
@@ -47,11 +50,36 @@ def test_each_page_is_short_and_named_as_its_file(recipe):
     assert "Source: " in recipe.text
 
 
+def commands(recipe):
+    """Arguments of each command of the page."""
+    lines = [line.strip().split("  ")[0] for line in recipe.text.splitlines() if line.startswith("    python -m ")]
+    return [line.split()[3:] for line in lines]
+
+
 def test_each_command_of_a_page_parses(recipe):
-    commands = [line.strip().split("  ")[0] for line in recipe.text.splitlines() if line.startswith("    python -m ")]
-    assert commands
-    for command in commands:
-        flags.parsed(recipe, command.split()[3:])
+    assert commands(recipe)
+    for arguments in commands(recipe):
+        flags.parsed(recipe, arguments)
+
+
+def test_each_claim_is_judged_by_a_command_of_the_page(recipe, monkeypatch):
+    """Its evidence picks trainings that the command has; what they measure is left to the two steps below."""
+
+    def of_group(experiment, chosen, quantities):
+        rows = experiment.table
+        for name, value in chosen.items():
+            rows = rows[rows[name] == value]
+        return {seed: [np.arange(2.0) + place for place, _ in enumerate(quantities)] for seed in rows["seed"]}
+
+    monkeypatch.setattr(evidence, "_of_group", of_group)
+    judged = set()
+    for arguments in commands(recipe):
+        settings = flags.parsed(recipe, arguments)
+        if settings.dataset == "digits":
+            trainings = experiment.named(recipe, recipe.trainings(settings, recipe.data(settings)))
+            table = pd.DataFrame([one.hyperparameters for one in trainings.values()])
+            judged |= {claim.name for claim in recipe.claims if claim.evidence(types.SimpleNamespace(table=table)) is not None}
+    assert judged == {claim.name for claim in recipe.claims}
 
 
 def test_presets_name_flags_that_are_there(recipe):
