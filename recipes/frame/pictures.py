@@ -70,7 +70,7 @@ def summary(judged):
         axis.set(xlabel="", ylabel=textwrap.fill(claim.rule.what.rstrip(":"), 34), yscale=claim.rule.scale)
         if isinstance(claim.rule, claims.Near):
             axis.axhline(claim.rule.value, color="0.4", linestyle=":", linewidth=1.2)
-        axis.set_xticks(range(len(evidence)), [textwrap.fill(group.replace("_", " "), 14) for group in evidence])
+        axis.set_xticks(range(len(evidence)), [textwrap.fill(group.replace("_", " "), 16, break_long_words=False) for group in evidence])
         axis.set_title(textwrap.fill(f"{claim.sentence}: {said.verdict}", 48), fontsize=10)
     for axis in axes.flat[len(judged) :]:
         axis.remove()
