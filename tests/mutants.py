@@ -1861,8 +1861,8 @@ MUTANTS = {
     ),
     "a diverged training without accuracy in the mean": (
         EVIDENCE,
-        "mean(np.nan_to_num(values))",
-        "float(np.nanmean(values))",
+        "0.0 if math.isnan(value) else float(value) for value in values) / len(values)",
+        "float(value) for value in values if not math.isnan(value)) / sum(not math.isnan(value) for value in values)",
         [f"{TEST_EVIDENCE}::test_summaries"],
     ),
     "one equal case is enough": (

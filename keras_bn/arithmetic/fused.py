@@ -101,6 +101,8 @@ def _forward_by_kernel(x, gamma, beta, *, axis, epsilon):
     )
     # What it reserves for its gradient is the mean and the variance with divisor N; `batch_variance` has N - 1.
     mean, variance = once.reserve_space_1, once.reserve_space_2
+    if not x.shape.num_elements():  # 0 or unknown: of no values TensorFlow's own kernel, unlike oneDNN's, leaves them as the memory was.
+        mean, variance = (tf.where(tf.size(x) > 0, moment, 0.0) for moment in (mean, variance))
     far = tf.square(mean) > FAR**2 * (variance + epsilon)
     again = tf.reduce_any(far)
     values = x.shape.num_elements()

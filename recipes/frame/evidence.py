@@ -2,8 +2,6 @@
 
 import math
 
-import numpy as np
-
 
 def last(values):
     """The one at the end of a training."""
@@ -21,7 +19,7 @@ def mean(values):
 
 def mean_accuracy(values):
     """Over the records of a training; 0 where it had diverged."""
-    return mean(np.nan_to_num(values))
+    return sum(0.0 if math.isnan(value) else float(value) for value in values) / len(values)
 
 
 def mean_logarithm(values):
