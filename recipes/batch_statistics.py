@@ -1,11 +1,12 @@
 """How good are moving averages as statistics for inference, by the size of the batches, and does batch normalisation replace regularisers?
 
 Trains perceptrons of three ReLU layers with batches of 2 to 256 images. Each net is tested with its moving averages (momentum 0.9), with the statistics of test
-batches as large as those of the training, and with population statistics of training images at the final weights. Contestants: batch normalisation; the same
-with the sample variance (Alg. 2) in the moving averages; ghost batches of 16; no normalisation. At one batch size Dropout and weight decay are tried, too.
+batches as large as those of the training, and with population statistics, the mean over such batches of training images at the final weights. Contestants:
+batch normalisation; the same with the sample variance (Alg. 2) in the moving averages; ghost batches of 16; no normalisation. At one batch size Dropout and
+weight decay are added.
 
     python -m recipes.batch_statistics                     digits, three minutes on 2 cores
-    python -m recipes.batch_statistics --seeds=0,1,2       with a spread, which claims need
+    python -m recipes.batch_statistics --seeds=0,1,2       three seeds: without a spread no claim is judged
     python -m recipes.batch_statistics --preset=paper --data_dir=DIR
 
 Not as in the papers: perceptrons, whose batches have as many values a channel as images, instead of convolutional nets, where that is hundreds of times more.
@@ -14,22 +15,35 @@ Source: Ioffe & Szegedy 2015, Alg. 2, sec. 3.1, 3.4, 4.2.1; Wu & Johnson 2021; H
 """
 
 from recipes.frame import Claim, Picture, Recipe, claims, drawn, evidence, flags, program, usual
+from recipes.frame.comparisons import larger
 
 PLAIN, BATCH_NORM, SAMPLE_VARIANCE, GHOST = "plain", "batch_norm", "sample_variance", "ghost"
 CONTESTANTS = BATCH_NORM, SAMPLE_VARIANCE, GHOST, PLAIN
 GHOST_SIZE, REGULARISED_BATCH, DROPOUT_RATE, WEIGHT_DECAY = 16, 32, 0.5, 1e-3
 OPTIONS = {SAMPLE_VARIANCE: {"unbiased": True}, GHOST: {"virtual_batch_size": GHOST_SIZE}}  # Of the layer.
-SMALLEST, LARGEST = 2, 256
+SMALL, LARGEST = 8, 256
 MOVING, POPULATION, OF_BATCHES = "moving", "population", "of test batches"  # Statistics, and the accuracies by them.
 QUANTITIES = {MOVING: "test_accuracy", POPULATION: "recalibrated_test_accuracy", OF_BATCHES: "batch_test_accuracy"}
 
+DECAYS_HELP = f"Weight decays: each kernel's gradient gets this times the kernel; other than 0 at batches of {REGULARISED_BATCH} only."
+CONTESTANTS_HELP = (
+    "batch_norm: keras_bn.BatchNormalization; sample_variance: the same with unbiased=True; ghost: with virtual_batch_size="
+    f"{GHOST_SIZE}, at larger batches; plain: no normalisation."
+)
+
 FLAGS = [
-    flags.Flag("contestants", list(CONTESTANTS), flags.Listed(flags.Choice(CONTESTANTS)), "Which nets are trained.", axis="contestant"),
-    flags.Flag("batch_sizes", [SMALLEST, 8, 32, 128, LARGEST], flags.Listed(flags.Integer(2, 65536)), "Images an optimizer step.", axis="batch_size"),
-    flags.Flag("rates", [0.0, DROPOUT_RATE], flags.Listed(flags.Float(upper_bound=0.95)), f"Of Dropout, at batches of {REGULARISED_BATCH}.", axis="rate"),
-    flags.Flag("weight_decays", [0.0, WEIGHT_DECAY], flags.Listed(flags.Float()), f"At batches of {REGULARISED_BATCH}.", axis="weight_decay"),
-    flags.Flag("units", 100, flags.Integer(1, 10000), "Of each hidden layer."),
-    *flags.shared(dataset=..., data_dir=..., image_size=8, initializers=["he_normal"], learning_rates=[0.05], seeds=..., epochs=10, steps=..., jit_compile=...),
+    flags.Flag("contestants", list(CONTESTANTS), flags.Listed(flags.Choice(CONTESTANTS)), CONTESTANTS_HELP, axis="contestant"),
+    flags.Flag("batch_sizes", [2, SMALL, 32, 128, LARGEST], flags.Listed(flags.Integer(2, 65536)), "Images in each optimizer step.", axis="batch_size"),
+    flags.Flag(
+        "rates",
+        [0.0, DROPOUT_RATE],
+        flags.Listed(flags.Float(upper_bound=0.95)),
+        f"Rates of Dropout; other than 0 at batches of {REGULARISED_BATCH} only.",
+        axis="rate",
+    ),
+    flags.Flag("weight_decays", [0.0, WEIGHT_DECAY], flags.Listed(flags.Float()), DECAYS_HELP, axis="weight_decay"),
+    flags.Flag("units", 100, flags.Integer(1, 10000), "Units of each hidden layer."),
+    *flags.shared("dataset", "data_dir", "seeds", "steps", "jit_compile", image_size=8, initializers=["he_normal"], learning_rates=[0.05], epochs=10),
 ]
 PRESETS = {"paper": {"dataset": "cifar10", "image_size": 32, "units": 1000, "epochs": 60}}
 
@@ -64,7 +78,7 @@ def training(settings, data, chosen):
         )
 
     task, size = tasks.Classification(), chosen["batch_size"]
-    at_end = [instruments.recalibrated(data, task), with_batch_statistics(data, size, chosen)]
+    at_end = [instruments.recalibrated(data, task, batch_size=size, method="batch"), with_batch_statistics(data, size, chosen)]
     return usual.training(settings, data, chosen, net, task=task, batch_size=size, at_end=at_end)
 
 
@@ -77,7 +91,7 @@ def with_batch_statistics(data, size, chosen):
         if chosen["contestant"] == PLAIN or chosen["rate"] > 0:
             return {}
         right = []
-        for x, y in data.test_batches(size):
+        for x, y in data.drawn(data.test_size, size, data.test):  # In the order of the file a batch might be of few classes.
             if len(x) == size:  # A smaller one has other statistics.
                 with keras.StatelessScope():  # Moving statistics stay.
                     right.append(np.mean(net(x, training=True).numpy().argmax(1) == y.numpy()))
@@ -86,57 +100,48 @@ def with_batch_statistics(data, size, chosen):
     return measure
 
 
-def nets(contestant, batch_size):
-    return {"contestant": contestant, "batch_size": batch_size, "rate": 0.0, "weight_decay": 0.0}
+def nets(contestant, batch_size=REGULARISED_BATCH, rate=0.0, weight_decay=0.0):
+    return {"contestant": contestant, "batch_size": batch_size, "rate": rate, "weight_decay": weight_decay}
 
 
-def kinds(batch_size, *statistics):
-    """Evidence: of batch normalisation at that batch size, accuracies by several kinds of statistics."""
-    return evidence.labelled({kind: (nets(BATCH_NORM, batch_size), [QUANTITIES[kind]], evidence.last_accuracy) for kind in statistics})
+def by_kinds(name, sentence, source, batch_size, *kinds, by=0.0):
+    """A claim that batch normalisation of that batch size is better by the one kind of statistics than by the other."""
+    cases = {kind: (nets(BATCH_NORM, batch_size), [QUANTITIES[kind]], evidence.last_accuracy) for kind in kinds}
+    return Claim(name, sentence, source, evidence.Evidence(cases), claims.Better(*kinds, by))
 
 
-def gain(name, what, **chosen):
+def gain(name, what, **regulariser):
     """A claim that with batch normalisation a regulariser adds less to the test accuracy."""
-    kinds = {PLAIN: MOVING, BATCH_NORM: POPULATION}  # What Dropout does to moving averages is another question.
-    groups = {one: ({**nets(one, REGULARISED_BATCH), **chosen}, nets(one, REGULARISED_BATCH)) for one in kinds}
-    gained = evidence.differences({one: (*groups[one], [QUANTITIES[kind]], evidence.last_accuracy) for one, kind in kinds.items()})
-    rule = claims.Better(PLAIN, BATCH_NORM, what=f"test accuracy gained by {what}:")
-    return Claim(name, f"{what} improves a net less when it has batch normalisation", "Ioffe & Szegedy, sec. 3.4, 4.2.1", gained, rule)
+
+    def case(one, **chosen):
+        return nets(one, **chosen), [evidence.WITH_GOOD_STATISTICS], evidence.last_accuracy  # What Dropout does to moving averages is another question.
+
+    gained = evidence.Differences({one: (case(one, **regulariser), case(one)) for one in (PLAIN, BATCH_NORM)})
+    rule = claims.Better(PLAIN, BATCH_NORM, what=f"test accuracy gained by {what}")
+    return Claim(name, f"{what} improves a net less when it has batch normalisation", REGULARISER, gained, rule)
 
 
-def at(size, *contestants):
-    return evidence.by_seed({one: nets(one, size) for one in contestants}, [QUANTITIES[MOVING]], evidence.last_accuracy)
+def overfitting(training, test):
+    """The training accuracy at the end less the test accuracy."""
+    return evidence.last_accuracy(training) - evidence.last_accuracy(test)
 
 
+def contestants(batch_size, *names):
+    return {name: nets(name, batch_size) for name in names}
+
+
+REGULARISER, GAP = "Ioffe & Szegedy, sec. 3.4, 4.2.1", "training less test accuracy"
+AS_GOOD = f"At batch size {LARGEST}, moving averages are as good as population statistics"
+BETTER = f"At batch size {SMALL}, population statistics are better than moving averages"
+UNBIASED = f"At batch size {SMALL}, moving averages of the sample variance (N-1) are better than of the biased one"
+GENERALISE, OF_ITSELF = f"At batch size {LARGEST}, ghost batches generalise better", "Batch normalisation regularises: a net overfits less with it"
+REACHES, OVERFITS = (["test_accuracy"], evidence.last_accuracy), (["training_accuracy", evidence.WITH_GOOD_STATISTICS], overfitting)
 CLAIMS = [
-    Claim(
-        "moving_as_population",
-        f"At batch size {LARGEST}, moving averages are as good as population statistics",
-        "Ioffe & Szegedy, sec. 3.1",
-        kinds(LARGEST, MOVING, POPULATION),
-        claims.Better(MOVING, POPULATION, by=-0.01),
-    ),
-    Claim(
-        "population_at_small",
-        f"At batch size {SMALLEST}, population statistics are better than moving averages",
-        "Wu & Johnson, sec. 3",
-        kinds(SMALLEST, POPULATION, MOVING),
-        claims.Better(POPULATION, MOVING),
-    ),
-    Claim(
-        "sample_variance_at_small",
-        f"At batch size {SMALLEST}, moving averages of the sample variance (N-1) are better than of the biased one",
-        "Ioffe & Szegedy, Alg. 2",
-        at(SMALLEST, SAMPLE_VARIANCE, BATCH_NORM),
-        claims.Better(SAMPLE_VARIANCE, BATCH_NORM),
-    ),
-    Claim(
-        "ghosts_at_large",
-        f"At batch size {LARGEST}, ghost batches generalise better",
-        "Hoffer et al.",
-        at(LARGEST, GHOST, BATCH_NORM),
-        claims.Better(GHOST, BATCH_NORM),
-    ),
+    by_kinds("moving_as_population", AS_GOOD, "Ioffe & Szegedy, sec. 3.1", LARGEST, MOVING, POPULATION, by=-0.01),
+    by_kinds("population_at_small", BETTER, "Wu & Johnson, sec. 3", SMALL, POPULATION, MOVING),
+    larger("sample_variance_at_small", UNBIASED, "Ioffe & Szegedy, Alg. 2", contestants(SMALL, SAMPLE_VARIANCE, BATCH_NORM), *REACHES),
+    larger("ghosts_at_large", GENERALISE, "Hoffer et al.", contestants(LARGEST, GHOST, BATCH_NORM), *REACHES),
+    larger("regularises", OF_ITSELF, REGULARISER, contestants(REGULARISED_BATCH, PLAIN, BATCH_NORM), *OVERFITS, what=GAP),
     gain("less_dropout", "Dropout", rate=DROPOUT_RATE),
     gain("less_weight_decay", "Weight decay", weight_decay=WEIGHT_DECAY),
 ]

@@ -1,10 +1,10 @@
 """Makes docs/results.md: every claim, and what the results of runs say of it, judged by today's rules.
 
     python -m recipes.ledger WORKDIR ...    takes what finished runs found into docs/results/ (report, pictures, results.json), and writes the file
-    python -m recipes.ledger                writes the file anew
+    python -m recipes.ledger                writes the file from what is in docs/results/
     python -m recipes.ledger --check        fails where the file does not follow from docs/results/
 
-A run takes the place of an earlier one whose work folder had the same name.
+A run takes the place of an earlier one of the same recipe whose work folder had the same name.
 """
 
 import importlib
@@ -34,9 +34,10 @@ def read(folder):
     path = pathlib.Path(folder) / "results.json"
     try:
         results = files.read_json(path)
-        name, given, claims = results["recipe"], results["flags"], results["claims"]
-        _, _ = results["machine"]["cpu"], [one["seconds"] for one in results["results"]]
-        evidence = {claim["name"]: claim["evidence"] for claim in claims}
+        name, given, evidence = results["recipe"], results["flags"], _evidence(results)
+        _, _ = [one["cpu"] for one in results["machines"]], [one["seconds"] for one in results["results"]]
+        if not path.with_name("report.md").exists():
+            raise KeyError("report.md")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Refusal(f"{path} is not what a finished run leaves ({error!r}); run its recipe with --workdir={folder} again.") from None
     if name not in questions():
@@ -44,7 +45,26 @@ def read(folder):
     recipe = importlib.import_module(f"recipes.{name}").RECIPE
     if given.keys() != {flag.name for flag in recipe.flags} or not evidence.keys() <= {claim.name for claim in recipe.claims}:
         raise Refusal(f"{path} has other flags or claims than recipes.{name} now; run it again in a new folder.")
+    for claim in (claim for claim in recipe.claims if claim.name in evidence):
+        _refuse_other_trainings(path, claim, evidence[claim.name], results["results"])
     return recipe, results
+
+
+def _evidence(results):
+    return {claim["name"]: claim["evidence"] for claim in results["claims"]}
+
+
+def _refuse_other_trainings(path, claim, evidence, trainings):
+    """Raises a Refusal where the numbers of a claim are not of as many trainings as it needs, each of those that it is about, or not what its rule takes."""
+    try:
+        claim.rule(evidence)
+        seeds = max(len(numbers) for numbers in evidence.values())
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Refusal(f"{path} has other numbers for the claim {claim.name} than its rule takes ({error!r}); run it again in a new folder.") from None
+    for chosen in claim.evidence.groups:
+        of_group = {one.get("seed") for one in trainings if all(one.get(name) == value for name, value in chosen.items())}
+        if len(of_group) < seeds:
+            raise Refusal(f"{path} has {seeds} numbers for the claim {claim.name}, of {len(of_group)} trainings with {chosen}; run it again in a new folder.")
 
 
 def command(recipe, results):
@@ -64,7 +84,7 @@ def judged(runs):
     for recipe in {recipe.name: recipe for recipe, _ in runs.values()}.values():
         for claim in recipe.claims:
             for folder, (other, results) in runs.items():
-                evidence = {one["name"]: one["evidence"] for one in results["claims"]}
+                evidence = _evidence(results)
                 if other is recipe and claim.name in evidence:
                     found.append({"recipe": recipe, "claim": claim, "said": claim.rule(evidence[claim.name]), "run": folder, "results": results})
     return found
@@ -94,7 +114,19 @@ def markdown(runs):
         parts += [f"## {recipe.question} (`recipes.{recipe.name}`)", _table([_row(one) for one in found if one["recipe"] is recipe])]
         parts += [_table([_about(recipe, folder, results) for folder, results in of_recipe.items()])]
         parts += [f"![what was found of each claim](results/{folder}/summary.png)" for folder in of_recipe]
+    waiting = [_waiting(recipe, claim) for recipe, claim in _all_claims() if claim not in [one["claim"] for one in found]]
+    if waiting:
+        parts += ["## No run yet", _table(waiting)]
     return "\n\n".join(parts) + "\n"
+
+
+def _all_claims():
+    recipes = [importlib.import_module(f"recipes.{name}").RECIPE for name in questions()]
+    return [(recipe, claim) for recipe in recipes for claim in recipe.claims]
+
+
+def _waiting(recipe, claim):
+    return {"claim": claim.sentence, "source": claim.source, "recipe": f"`python -m recipes.{recipe.name} --help`"}
 
 
 def _row(one):
@@ -109,14 +141,15 @@ def _counted(found, recipe):
 
 
 def _about(recipe, folder, results):
-    machine, seconds = results["machine"], sum(one["seconds"] for one in results["results"])
+    seconds = sum(one["seconds"] for one in results["results"])
+    machines = "; ".join(f"{one['cpu']}, {one['cores']} cores; TensorFlow {one['tensorflow']}, Keras {one['keras']}" for one in results["machines"])
     return {
         "run": f"[{folder}](results/{folder}/report.md)",
         "command": f"`{command(recipe, results)}`",
         "nets": recipe.nets(types.SimpleNamespace(**results["flags"])),
         "trainings": len(results["results"]),
         "minutes": f"{seconds / 60:.0f}",
-        "machine": f"{machine['cpu']}, {machine['cores']} cores; TensorFlow {machine['tensorflow']}, Keras {machine['keras']}",
+        "machine": machines,
     }
 
 
@@ -131,6 +164,8 @@ def take(workdir, folder):
     from PIL import Image
 
     folder.mkdir(parents=True, exist_ok=True)
+    for earlier in folder.glob("*.png"):
+        earlier.unlink()
     for path in pathlib.Path(workdir).glob("*.png"):
         small = io.BytesIO()
         Image.open(path).convert("RGB").quantize(COLOURS).save(small, "PNG", optimize=True)
@@ -155,11 +190,16 @@ def main(arguments, docs=DOCS):
         except absl_flags.Error as error:
             raise Refusal(f"{str(error).splitlines()[0].rstrip('.')}; expected --check, or folders of finished runs.") from error
         if values.check and workdirs:
-            raise Refusal(f"--check received {workdirs[0]}, too; expected it alone: it is about the runs in {docs / 'results'}.")
-        for workdir in workdirs:
-            read(workdir)  # All of them, before one is taken.
-        for workdir in workdirs:
-            take(workdir, docs / "results" / workdir.resolve().name)
+            raise Refusal(f"--check received {workdirs[0]}; expected it alone: it is about the runs in {docs / 'results'}.")
+        places = {workdir: docs / "results" / workdir.resolve().name for workdir in workdirs}
+        for workdir, place in places.items():  # All of them, before one is taken.
+            recipe, _ = read(workdir)
+            if list(places.values()).count(place) > 1:
+                raise Refusal(f"two of the folders are called {place.name}; rename one.")
+            if place.exists() and (there := files.read_json(place / "results.json")["recipe"]) != recipe.name:
+                raise Refusal(f"{place} holds a run of recipes.{there}; rename {workdir}, which is of recipes.{recipe.name}.")
+        for workdir, place in places.items():
+            take(workdir, place)
         folders = sorted(path.parent for path in (docs / "results").glob("*/results.json"))
         if not folders:
             raise Refusal(f"there are no runs in {docs / 'results'}; expected folders of finished runs: python -m recipes.ledger WORKDIR ...")
@@ -167,7 +207,7 @@ def main(arguments, docs=DOCS):
         if not values.check:
             files.write(output, made)
         elif not output.exists() or output.read_text() != made:
-            raise Refusal(f"{output} does not follow from the runs in {docs / 'results'}; write it anew: python -m recipes.ledger")
+            raise Refusal(f"{output} does not follow from the runs in {docs / 'results'}; write it again: python -m recipes.ledger")
     except Refusal as refusal:
         print(f"error: {refusal}", file=sys.stderr)
         return 1

@@ -5,7 +5,7 @@ it takes the range of the loss, the largest change of the gradient and the effec
 linear network: a hundredth to thirty times). Theorems 4.1 and 4.2 are checked on random numbers.
 
     python -m recipes.loss_landscape                     digits, VGG-13 and 25 matrices, five minutes on 2 cores
-    python -m recipes.loss_landscape --seeds=0,1,2       with a spread, which claims need
+    python -m recipes.loss_landscape --seeds=0,1,2       three seeds: without a spread no claim is judged
     python -m recipes.loss_landscape --seeds=0,1,2 --contestants=plain,batch_norm,l1,l2,linf
     python -m recipes.loss_landscape --preset=paper --data_dir=DIR
 
@@ -14,19 +14,24 @@ The bound that is printed as theorem 4.1 has 1 / sqrt(m) where it has to be 1 / 
 Source: Santurkar et al. 2018, sec. 3, 4, figs. 4-6, 10-13, app. A.
 """
 
-from recipes.frame import Claim, Picture, Recipe, claims, drawn, evidence, flags, program, usual
+from recipes.frame import Picture, Recipe, drawn, evidence, flags, program, usual
+from recipes.frame.comparisons import equal, larger
 from recipes.nets import santurkar
 
 PLAIN, BATCH_NORM, L1, L2, LINF = CONTESTANTS = "plain", "batch_norm", "l1", "l2", "linf"
 MULTIPLES = {santurkar.VGG: (0.5, 1.0, 2.0, 4.0), santurkar.LINEAR: (0.01, 0.1, 1.0, 10.0, 30.0)}  # Of the learning rate.
-LOWEST, HIGHEST, CHANGE, SMOOTHNESS = (f"loss_landscape/{name}" for name in ("loss_min", "loss_max", "gradient_change_max", "effective_smoothness"))
+MEASURED = "loss_min", "loss_max", "gradient_change_max", "effective_smoothness", "grid_limit"
+LOWEST, HIGHEST, CHANGE, SMOOTHNESS, LIMIT = (f"loss_landscape/{name}" for name in MEASURED)
+NEAR_LIMIT = 0.05  # Share by which the effective smoothness differs from 1 / step where it says nothing of the net.
+GRID = "1 / step: not of the net"
+LINEAR_FIGURES, L1_BEST = "Santurkar, figs. 10-13", "In a deep linear network, normalising by the l1 norm reaches the lowest loss"
 
 FLAGS = [
     flags.Flag(
         "contestants",
         [PLAIN, BATCH_NORM, L1, LINF],
         flags.Listed(flags.Choice(CONTESTANTS)),
-        "l1, l2, linf: LpBatchNormalization behind every convolution or matrix.",
+        "plain: no normalisation; l1, l2, linf: LpBatchNormalization behind every convolution or matrix.",
         axis="contestant",
     ),
     *santurkar.FLAGS,
@@ -52,49 +57,51 @@ def trainings(settings, data):
     return [dataclasses.replace(one, at_end=[*one.at_end, checked]) for one, checked in zip(made, theorems)]
 
 
-def logarithm_of_range(highest, lowest):
-    return evidence.mean_logarithm(highest - lowest)
+def middle_range(highest, lowest):
+    return evidence.middle_logarithm(highest - lowest)
+
+
+def logarithm_at_end(losses):
+    return evidence.middle_logarithm(losses[-1:])
+
+
+def middle_of_the_determined(smoothness, limits):
+    """Without the measurements that say something of the grid alone: where the gradient is about 0 behind the smallest step, the ratio is 1 / step."""
+    return evidence.middle_logarithm(smoothness[~(abs(smoothness / limits - 1) < NEAR_LIMIT)])
 
 
 def rougher(name, sentence, source, quantities, summarise, what):
-    """A claim that without batch normalisation a quantity is larger, in powers of ten."""
-    measured = evidence.by_seed(santurkar.groups(PLAIN, BATCH_NORM), quantities, summarise)
-    return Claim(name, sentence, source, measured, claims.Better(PLAIN, BATCH_NORM, what=f"log10 of the {what}"))
+    """Claims about the VGG and the linear network that without batch normalisation a quantity is larger, in powers of ten."""
+    sentences = {santurkar.VGG: sentence, santurkar.LINEAR: f"In a deep linear network: {sentence[0].lower()}{sentence[1:]}"}
+    names, sources = {santurkar.VGG: name, santurkar.LINEAR: f"{name}_linear"}, {santurkar.VGG: source, santurkar.LINEAR: LINEAR_FIGURES}
+    of_nets = {net: santurkar.groups(PLAIN, BATCH_NORM, net=net) for net in santurkar.NETS}
+    return [larger(names[net], sentences[net], sources[net], groups, quantities, summarise, what=what) for net, groups in of_nets.items()]
 
 
 def as_good(norm):
-    accuracies = evidence.by_seed(santurkar.groups(norm, BATCH_NORM), ["training_accuracy"], evidence.last_accuracy)
-    rule = claims.Better(norm, BATCH_NORM, by=-0.05, what="training accuracy")
-    return Claim(f"{norm}_as_good", f"Normalising by the {norm} norm trains as well as batch normalisation", "Santurkar, sec. 3.3, fig. 5", accuracies, rule)
+    groups, sentence = santurkar.groups(norm, BATCH_NORM), f"Normalising by the {norm} norm trains as well as batch normalisation"
+    return larger(f"{norm}_as_good", sentence, "Santurkar, sec. 3.3, fig. 5", groups, ["training_accuracy"], evidence.last_accuracy, by=-0.05)
 
 
-def theorem(number, sentence, *cases):
-    """A claim that the sides of a theorem are equal in the first of the cases: name to quantity."""
-    sides = evidence.labelled({case: ({"contestant": BATCH_NORM}, [quantity], evidence.last) for case, quantity in cases})
-    rule = claims.Exact((cases[0][0],), 1e-10, "relative difference of the two sides")
-    return Claim(f"theorem_{number}", sentence, f"Santurkar, theorem {number}", sides, rule)
-
-
+OF_BN, SIDES = {"contestant": BATCH_NORM}, {"with 1 / m": "theorem/4.1", "with 1 / sqrt(m), as printed": "theorem/4.1 as printed"}
+THEOREM_1, THEOREM_2 = "Santurkar, theorem 4.1", "Santurkar, theorem 4.2"
+RANGE = "With batch normalisation, the loss varies less along the gradient"
+PREDICTIVE = "With batch normalisation, the gradient changes less along its direction"
 CLAIMS = [
-    rougher(
-        "loss_range", "With batch normalisation, the loss varies less along the gradient", "Santurkar, fig. 4a", [HIGHEST, LOWEST], logarithm_of_range, "range"
-    ),
-    rougher(
-        "predictiveness",
-        "With batch normalisation, the gradient changes less along its direction",
-        "Santurkar, fig. 4b",
-        [CHANGE],
-        evidence.mean_logarithm,
-        "change",
-    ),
-    rougher(
-        "smoothness", "Batch normalisation improves the effective smoothness", "Santurkar, fig. 4c", [SMOOTHNESS], evidence.mean_logarithm, "effective beta"
+    *rougher("loss_range", RANGE, "Santurkar, fig. 4a", [HIGHEST, LOWEST], middle_range, "log10 of the range"),
+    *rougher("predictiveness", PREDICTIVE, "Santurkar, fig. 4b", [CHANGE], evidence.middle_logarithm, "log10 of the change"),
+    *rougher(
+        "smoothness",
+        "Batch normalisation improves the effective smoothness",
+        "Santurkar, fig. 4c",
+        [SMOOTHNESS, LIMIT],
+        middle_of_the_determined,
+        "log10 of the effective beta",
     ),
     *(as_good(norm) for norm in (L1, L2, LINF)),
-    theorem(
-        "4.1", "Theorem 4.1 (norm of the gradient) holds as an equality, with 1 / m", ("with 1 / m", "theorem/4.1"), ("as printed", "theorem/4.1 as printed")
-    ),
-    theorem("4.2", "Theorem 4.2 (curvature along the gradient) holds as an equality", ("as printed", "theorem/4.2")),
+    larger("l1_best", L1_BEST, LINEAR_FIGURES, santurkar.groups(BATCH_NORM, L1, net=santurkar.LINEAR), ["loss"], logarithm_at_end, what="log10 of the loss"),
+    equal("theorem_4.1", "Theorem 4.1 (norm of the gradient) is an equality with 1 / m", THEOREM_1, OF_BN, SIDES, "relative difference", ["with 1 / m"]),
+    equal("theorem_4.2", "Theorem 4.2 (curvature along the gradient) is an equality", THEOREM_2, OF_BN, {"sides": "theorem/4.2"}, "relative difference"),
 ]
 
 
@@ -107,14 +114,26 @@ def ranges(experiment):
     return rows[rows["value"] > 0]
 
 
+def smoothness_and_limit(experiment):
+    """Rows of the effective smoothness, and of what it tends to where the gradient vanishes, as one more contestant."""
+    import pandas as pd
+
+    from recipes.frame import tables
+
+    smoothness, limit = (tables.of(experiment.table, name) for name in (SMOOTHNESS, LIMIT))
+    return pd.concat([smoothness, limit.assign(contestant=GRID)])
+
+
 LOOK = dict(panels=("net", "learning_rate"), order=CONTESTANTS, log="y")
 RANGES = drawn.curves(ranges, "largest less smallest loss", "Range of the loss along the gradient", **LOOK)
-SMOOTH = drawn.curves(SMOOTHNESS, "effective beta", "Effective smoothness: the smaller, the smoother", **LOOK)
+SMOOTH = drawn.curves(smoothness_and_limit, "effective beta", "Effective smoothness", **{**LOOK, "order": (*CONTESTANTS, GRID)})
 CHANGES = drawn.curves(CHANGE, "largest change of the gradient", "Predictiveness of the gradient: the smaller, the better", **LOOK)
+FITS = drawn.curves("training_accuracy", "training accuracy", limits=(0, 1), **{**LOOK, "log": ""})
 PICTURES = [
-    Picture("effective_smoothness", "effective smoothness over optimizer steps", SMOOTH, ["smoothness"]),
-    Picture("loss_ranges", "range of the loss along the gradient over optimizer steps", RANGES, ["loss_range"]),
-    Picture("gradient_changes", "change of the gradient over optimizer steps", CHANGES, ["predictiveness"]),
+    Picture("effective_smoothness", "effective smoothness over optimizer steps", SMOOTH, ["smoothness", "smoothness_linear"]),
+    Picture("loss_ranges", "range of the loss along the gradient over optimizer steps", RANGES, ["loss_range", "loss_range_linear"]),
+    Picture("gradient_changes", "change of the gradient over optimizer steps", CHANGES, ["predictiveness", "predictiveness_linear"]),
+    Picture("accuracy", "training accuracy over optimizer steps", FITS, ["l1_as_good", "l2_as_good", "linf_as_good"]),
 ]
 RECIPE = Recipe("loss_landscape", __doc__, FLAGS, santurkar.in_words, usual.images, trainings, CLAIMS, PICTURES, {"paper": santurkar.PAPER})
 

@@ -1028,9 +1028,51 @@ MUTANTS = {
     ),
     "a difference that is taken for one within its error": (
         CLAIMS,
-        "if differences.lower > by:",
-        "if differences.mean > by:",
-        [f"{TEST_CLAIMS}::test_what_exceeds_does_so_by_more_than_the_error"],
+        "if lower < found.lower and found.upper < upper:",
+        "if lower < found.mean < upper:",
+        [f"{TEST_CLAIMS}::test_a_mean_lies_between_bounds_with_its_error"],
+    ),
+    "what is not decided does not hold": (
+        CLAIMS,
+        "if found.upper <= lower or found.lower >= upper else NOT_TESTABLE",
+        "",
+        [f"{TEST_CLAIMS}::test_a_mean_lies_between_bounds_with_its_error"],
+    ),
+    "what is not decided in one case holds partly": (
+        CLAIMS,
+        "if {HOLDS, DOES_NOT_HOLD} <= given:",
+        "if len(given) > 1:",
+        [f"{TEST_CLAIMS}::test_bounds_hold_in_all_some_or_none_of_the_cases"],
+    ),
+    "the numbers of all seeds against each other": (
+        CLAIMS,
+        "differences = [a - b for a, b in pairs]",
+        "differences = [a - b for a, _ in pairs for _, b in pairs]",
+        [f"{TEST_CLAIMS}::test_what_is_compared_are_differences_seed_by_seed"],
+    ),
+    "a training that was too short is judged": (
+        EVIDENCE,
+        "None if settled and verdicts.is_too_short(said[run]) else arrays",
+        "arrays",
+        [f"{TEST_EVIDENCE}::test_trainings_that_were_too_short_or_diverged_have_no_number"],
+    ),
+    "a diverged training is left out": (
+        EVIDENCE,
+        "return np.array([math.nan]) if verdict == verdicts.DIVERGED else None",
+        "return None",
+        [f"{TEST_EVIDENCE}::test_trainings_that_were_too_short_or_diverged_have_no_number"],
+    ),
+    "the first value where the usual one is there": (
+        EVIDENCE,
+        "usual if usual in set(rows[name]) else rows[name].iloc[0]",
+        "rows[name].iloc[0]",
+        [f"{TEST_EVIDENCE}::test_of_several_values_the_usual_one_counts_or_the_first"],
+    ),
+    "infinite numbers are left out": (
+        EVIDENCE,
+        "ordered = sorted(LARGEST if math.isnan(value) else min(max(value, SMALLEST), LARGEST) for value in values)",
+        "ordered = sorted(value for value in values if 0 < value < math.inf)",
+        [f"{TEST_EVIDENCE}::test_summaries"],
     ),
     "lag that is not looked for": (
         VERDICTS,
@@ -1849,8 +1891,8 @@ MUTANTS = {
     ),
     "differences the other way": (
         EVIDENCE,
-        "[a - b for a, b",
-        "[b - a for a, b",
+        "[size(a - b) for a, b",
+        "[size(b - a) for a, b",
         [f"{TEST_EVIDENCE}::test_differences_are_the_first_less_the_second"],
     ),
     "seeds that one group lacks": (
@@ -1867,8 +1909,8 @@ MUTANTS = {
     ),
     "one equal case is enough": (
         CLAIMS,
-        "HOLDS if len(exact) == len(self.cases) else",
-        "HOLDS if exact else",
+        "together([HOLDS if case in exact else DOES_NOT_HOLD for case in self.cases])",
+        "HOLDS if exact else DOES_NOT_HOLD",
         [f"{TEST_CLAIMS}::test_equations_hold_in_all_some_or_none_of_the_cases"],
     ),
     "the logarithmic axis after the lines": (
@@ -1913,12 +1955,39 @@ MUTANTS = {
     ),
     "a folder is taken before the next is read": (
         LEDGER,
-        """            read(workdir)  # All of them, before one is taken.
-        for workdir in workdirs:
-""",
-        """            read(workdir)
-""",
+        "            recipe, _ = read(workdir)\n",
+        "            take(workdir, place)\n            recipe, _ = read(workdir)\n",
         [f"{TEST_LEDGER}::test_results_that_do_not_fit_are_refused_and_nothing_is_written"],
+    ),
+    "numbers of trainings that are not there": (
+        LEDGER,
+        "if len(of_group) < seeds:",
+        "if False:",
+        [f"{TEST_LEDGER}::test_results_that_do_not_fit_are_refused_and_nothing_is_written"],
+    ),
+    "defaults are added to what is there": (
+        WORKDIR,
+        "if flag.name not in settings.typed | retyped:",
+        "if False:",
+        [f"{TEST_WORKDIR}::test_what_is_not_typed_stays_as_it_was"],
+    ),
+    "what was measured at the end of a shorter training is kept": (
+        TRAINING,
+        'records = [record for record in records if not record.get("is_end", False)]',
+        "pass",
+        [f"{TEST_TRAINING}::test_a_longer_training_goes_on_where_a_shorter_one_ended"],
+    ),
+    "a preset's steps in place of the epochs that were typed": (
+        "recipes/frame/flags.py",
+        "name not in typed and not (name in LENGTHS and typed & {*LENGTHS})",
+        "name not in typed",
+        ["tests/recipes/frame/test_flags.py::test_a_preset_sets_what_is_not_given"],
+    ),
+    "a bias whose gradient passes through the mean": (
+        IDENTITIES,
+        "tf.stop_gradient(tf.reduce_mean(x))",
+        "0.9 * tf.reduce_mean(x)",
+        [f"{TEST_IDENTITIES}::test_a_step_of_the_bias_is_in_vain_where_the_gradient_ignores_the_mean"],
     ),
 }
 

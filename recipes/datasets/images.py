@@ -9,7 +9,8 @@ import scipy.stats
 import tensorflow as tf
 
 SAMPLE_SEED = 0
-STATISTICS_IMAGES = 10_000  # Those that the channels' means are of, where images are in files.
+STATISTICS_IMAGES = 1000  # Those that the channels' means are of, where images are in files: seconds, of large ones, too.
+REFERENCE_IMAGES = 10_000  # Of each split, for the reference.
 REFERENCE_PIXELS = 32
 
 
@@ -29,6 +30,9 @@ class Arrays:
         images, labels = self._tensors
         return order.batch(batch_size, drop_remainder=drop_remainder).map(lambda chosen: (tf.gather(images, chosen), tf.gather(labels, chosen)))
 
+    def unreadable(self):
+        return iter(())
+
     def checksum(self):
         return f"{zlib.crc32(np.ascontiguousarray(self.images)):08x}{zlib.crc32(np.ascontiguousarray(self.labels)):08x}"
 
@@ -45,6 +49,14 @@ class Files:
         paths, labels = tf.constant(self.paths), tf.constant(self.labels)
         images = order.map(lambda index: (self.read(paths[index]), labels[index]), num_parallel_calls=tf.data.AUTOTUNE)
         return images.batch(batch_size, drop_remainder=drop_remainder)
+
+    def unreadable(self):
+        """Paths, one after the other, of the images that cannot be read."""
+        for path in self.paths:
+            try:
+                self.read(tf.constant(path))
+            except tf.errors.OpError:
+                yield path
 
     def checksum(self):
         """Of names and labels: contents are not read for it."""
@@ -154,17 +166,24 @@ class Images:
         """tf.data of all test images."""
         return self._normalised(self.test.batches(tf.data.Dataset.range(self.test_size), batch_size, False)).prefetch(2)
 
+    def drawn(self, size, batch_size, split=None):
+        """As `sample`, in batches: tf.data of (x, y), read while it is used."""
+        split = split or self.training
+        order = tf.data.Dataset.from_tensor_slices(_drawn(split, size))
+        return self._normalised(split.batches(order, batch_size, False)).prefetch(2)
+
     def sample(self, size, split=None):
         """Images of `split`, or of the training, drawn, as some data sets are sorted by class; always the same, so that trainings compare.
 
         Returns:
             (x (n, H, W, C) float32, y (n,) int32) with n = size, or as many as there are.
         """
-        split = split or self.training
-        chosen = np.random.default_rng(SAMPLE_SEED).permutation(len(split.labels))[:size]
-        order = tf.data.Dataset.from_tensor_slices(chosen)
-        [(x, y)] = self._normalised(split.batches(order, len(chosen), False)).as_numpy_iterator()
+        [(x, y)] = self.drawn(size, size, split).as_numpy_iterator()
         return x, y
+
+    def first_unreadable(self):
+        """The path of the first image that cannot be read, or None."""
+        return next((path for split in (self.training, self.test) for path in split.unreadable()), None)
 
     def in_memory(self):
         """All images as arrays: (x_train, y_train, x_test, y_test), in their own order."""
@@ -187,14 +206,13 @@ class Images:
     def _small(self, split):
         """Batches of (N, features) float32 and labels, of at most REFERENCE_PIXELS in height and width."""
         pixels = [min(size, REFERENCE_PIXELS) for size in self.image_shape[:2]]
-        drawn = np.random.default_rng(SAMPLE_SEED).permutation(len(split.labels))[:STATISTICS_IMAGES]
-        for x, y in self._normalised(split.batches(tf.data.Dataset.from_tensor_slices(drawn), 500, False)):
+        for x, y in self.drawn(REFERENCE_IMAGES, 500, split):
             x = x if x.shape[1:3] == pixels else tf.image.resize(x, pixels, antialias=True)
             yield x.numpy().reshape(len(x), -1), y.numpy()
 
 
 def normalised(name, training, test, image_shape):
-    """`Images` with the channels' means and standard deviations of the training images (of 10,000 of them, drawn, where they are in files)."""
+    """`Images` with the channels' means and standard deviations of the training images (of 1,000 of them, drawn, where they are in files)."""
     if isinstance(training, Arrays):
         mean = training.images.mean(axis=(0, 1, 2), dtype=np.float64)
         deviation = training.images.std(axis=(0, 1, 2), dtype=np.float64)
@@ -204,10 +222,14 @@ def normalised(name, training, test, image_shape):
     return Images(name, training, test, (*image_shape[:2], max(3, image_shape[2])), mean.astype(np.float32), deviation.astype(np.float32))
 
 
+def _drawn(split, size):
+    """Indices, always the same."""
+    return np.random.default_rng(SAMPLE_SEED).permutation(len(split.labels))[:size]
+
+
 def _moments(training):
-    drawn = np.random.default_rng(SAMPLE_SEED).permutation(len(training.labels))[:STATISTICS_IMAGES]
     count = total = squares = 0
-    for x, _ in training.batches(tf.data.Dataset.from_tensor_slices(drawn), 100, False):
+    for x, _ in training.batches(tf.data.Dataset.from_tensor_slices(_drawn(training, STATISTICS_IMAGES)), 100, False):
         x = x.numpy().astype(np.float64)
         count, total, squares = count + x[..., 0].size, total + x.sum((0, 1, 2)), squares + (x**2).sum((0, 1, 2))
     mean = total / count

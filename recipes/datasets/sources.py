@@ -114,8 +114,12 @@ def _of_folder(name, path, size):
         image = tf.image.resize(image, size, method="area")
         return tf.ensure_shape(image, (*size, 3))
 
-    _refuse_unreadable(path, train, read)
-    return images.normalised(name, images.Files(train, train_labels, read), images.Files(test, test_labels, read), (*size, 3))
+    training = images.Files(train, train_labels, read)
+    try:
+        return images.normalised(name, training, images.Files(test, test_labels, read), (*size, 3))
+    except tf.errors.OpError as error:
+        damaged = next(training.unreadable(), path)
+        raise Refusal(f"{path} cannot be read as images ({damaged} is no image); expected .png, .jpg, .bmp or .gif files: remove it.") from error
 
 
 def _listed(path):
@@ -130,14 +134,6 @@ def _listed(path):
     if not pairs:
         raise Refusal(f"{path} holds no images; expected one sub-folder of .png, .jpg, .bmp or .gif files a class.")
     return [file for file, _ in pairs], np.array([label for _, label in pairs], np.int32), classes
-
-
-def _refuse_unreadable(path, paths, read):
-    """Of the first image of the list; others are read when they are used."""
-    try:
-        read(tf.constant(paths[0]))
-    except tf.errors.OpError as error:
-        raise Refusal(f"{path} cannot be read as images ({paths[0]} is no image); expected .png, .jpg, .bmp or .gif files: remove it.") from error
 
 
 def _checked(source, arrays):

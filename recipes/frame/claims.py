@@ -35,6 +35,9 @@ class Interval(NamedTuple):
     def upper(self):
         return self.mean + self.error
 
+    def __str__(self):
+        return f"{self.mean:.3g} ({CONFIDENCE * 100:.0f} % interval {self.lower:.3g} to {self.upper:.3g})"
+
 
 def interval(values: Sequence[float]) -> Interval:
     """Of the mean of some values, by Student's t.
@@ -51,19 +54,27 @@ def interval(values: Sequence[float]) -> Interval:
     return Interval(statistics.mean(values), quantile * statistics.stdev(values) / math.sqrt(len(values)))
 
 
-def exceeds(greater: Sequence[float], less: Sequence[float], by: float = 0.0) -> str:
-    """Whether the one exceeds the other by more than `by`, seed by seed: holds, does not hold, or partly where the error of the mean difference does not tell.
+def lies_between(values: Sequence[float], lower: float, upper: float) -> str:
+    """Whether a mean over seeds lies between two bounds: it holds, or does not, where the whole interval says so; else these seeds do not decide.
 
     Args:
-        greater, less: one value a seed, in the same order of seeds.
-        by: how much greater it is claimed to be.
+        values: one a seed.
+        lower, upper: infinite where there is no such bound.
     """
-    differences = interval([a - b for a, b in zip(greater, less, strict=True)])
-    if not math.isfinite(differences.error):
+    found = interval(values) if values else Interval(math.nan, math.inf)
+    if not math.isfinite(found.error):
         return NOT_TESTABLE
-    if differences.lower > by:
+    if lower < found.lower and found.upper < upper:
         return HOLDS
-    return DOES_NOT_HOLD if differences.upper <= by else PARTLY
+    return DOES_NOT_HOLD if found.upper <= lower or found.lower >= upper else NOT_TESTABLE
+
+
+def together(verdicts: Sequence[str]) -> str:
+    """Of a claim about several cases: it holds partly where it holds in some and not in others; what is not decided in one is not decided in all."""
+    given = set(verdicts)
+    if {HOLDS, DOES_NOT_HOLD} <= given:
+        return PARTLY
+    return given.pop() if len(given) == 1 else NOT_TESTABLE
 
 
 def mean_and_deviation(values: Sequence[float | None], digits: int = 3) -> str:
@@ -82,7 +93,7 @@ class Better:
     """A rule: the numbers of `one` are greater than those of `other`, seed by seed, by more than `by`.
 
     one, other: contestants, keys of the evidence, whose values are lists of one number a seed.
-    by: how much greater it is claimed to be.
+    by: how much greater it is claimed to be; less than 0: it is claimed not to be smaller by that much.
     what: the numbers are, in words.
     """
 
@@ -94,44 +105,40 @@ class Better:
 
     def __call__(self, evidence):
         pairs = [(a, b) for a, b in zip(evidence[self.one], evidence[self.other], strict=True) if a is not None and b is not None]
-        seeds = len(pairs)
-        means = ", ".join(f"{name} {mean_and_deviation(evidence[name])}" for name in (self.one, self.other))
-        measured = f"{self.what} {means}, {_counted(seeds)}"
-        if seeds < 2:
-            return Judgement(NOT_TESTABLE, measured, "one seed has no spread" if seeds else "no seed has a number of both")
-        difference = interval([a - b for a, b in pairs])
-        why = f"the difference is {difference.mean:.3f}, at {CONFIDENCE:.0%} between {difference.lower:.3f} and {difference.upper:.3f}"
-        if self.by:
-            why += f", claimed is more than {self.by:g}"
-        return Judgement(exceeds(*zip(*pairs), self.by), measured, why)
+        differences = [a - b for a, b in pairs]
+        verdict = lies_between(differences, self.by, math.inf)
+        why = _too_few(differences) or f"{self.one} - {self.other} = {interval(differences)}, claimed: above {self.by:g}{_undecided(verdict, differences)}"
+        return Judgement(verdict, _measured(self.what, evidence), why)
 
 
 @dataclasses.dataclass(frozen=True)
-class Near:
-    """A rule: the mean of the numbers of `one` is `value`, to a share of `within`: with all of its interval, with a part, or with none.
+class Within:
+    """A rule: the mean over the seeds lies between two bounds, in all of the cases, in some, or in none.
 
-    one: key of the evidence, whose value is a list of one number a seed.
-    value: that is claimed.
-    within: share of it that the numbers may be off by.
+    cases: keys of the evidence, whose values are lists of one number a seed. Other keys are shown, and not judged.
     what: the numbers are, in words.
+    lower, upper: the bounds; infinite: there is none.
+    claimed: the number in the middle of the bounds that a picture marks; None: there is none.
     """
 
-    one: str
-    value: float
-    within: float
+    cases: tuple[str, ...]
     what: str
+    lower: float = -math.inf
+    upper: float = math.inf
+    claimed: float | None = None
     scale = "linear"
 
     def __call__(self, evidence):
-        numbers = [number for number in evidence[self.one] if number is not None]
-        measured = f"{self.what} {mean_and_deviation(numbers)}, claimed {self.value:.3f}, {_counted(len(numbers))}"
-        if len(numbers) < 2:
-            return Judgement(NOT_TESTABLE, measured, "one seed has no spread" if numbers else "no seed has a number")
-        found, lower, upper = interval(numbers), self.value * (1 - self.within), self.value * (1 + self.within)
-        why = f"the mean is at {CONFIDENCE:.0%} between {found.lower:.3f} and {found.upper:.3f}, claimed is between {lower:.3f} and {upper:.3f}"
-        if lower <= found.lower and found.upper <= upper:
-            return Judgement(HOLDS, measured, why)
-        return Judgement(DOES_NOT_HOLD if found.upper < lower or found.lower > upper else PARTLY, measured, why)
+        numbers = {case: [number for number in evidence[case] if number is not None] for case in self.cases}
+        verdicts = {case: lies_between(values, self.lower, self.upper) for case, values in numbers.items()}
+        bounds = " and ".join(f"{side} {bound:.4g}" for side, bound in (("above", self.lower), ("below", self.upper)) if math.isfinite(bound))
+        found = (f"{case} {_too_few(values) or f'{interval(values)}{_undecided(verdicts[case], values)}'}" for case, values in numbers.items())
+        return Judgement(together(list(verdicts.values())), _measured(self.what, evidence), f"{'; '.join(found)}; claimed: {bounds}")
+
+
+def near(case: str, value: float, within: float, what: str) -> Within:
+    """A rule: the mean over the seeds is `value`, which it may miss by less than `within`."""
+    return Within((case,), what, value - within, value + within, claimed=value)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,11 +159,26 @@ class Exact:
 
     def __call__(self, evidence):
         largest = {case: max((math.inf if number is None else number) for number in numbers) for case, numbers in evidence.items()}
-        measured = f"{self.what} {', '.join(f'{case} {number:.2g}' for case, number in largest.items())}, {_counted(len(next(iter(evidence.values()))))}"
+        shown = ", ".join(f"{case} {number:.2g}" for case, number in largest.items())
         exact = [case for case in self.cases if largest[case] <= self.bound]
         off = [case for case in self.cases if case not in exact]
         why = "; ".join(f"{how}: {', '.join(of)}" for how, of in ((f"equal to {self.bound:.0e}", exact), ("not equal", off)) if of)
-        return Judgement(HOLDS if len(exact) == len(self.cases) else PARTLY if exact else DOES_NOT_HOLD, measured, why)
+        verdict = together([HOLDS if case in exact else DOES_NOT_HOLD for case in self.cases])
+        return Judgement(verdict, f"{self.what}: {shown} ({_counted(len(next(iter(evidence.values()))))})", why)
+
+
+def _measured(what, evidence):
+    means = ", ".join(f"{case} {mean_and_deviation(numbers)}" for case, numbers in evidence.items())
+    return f"{what}: {means} ({_counted(len(next(iter(evidence.values()))))})"
+
+
+def _too_few(values):
+    """Why these are too few for an interval; "" where they are not."""
+    return {0: "no seed has a number: trainings diverged, or were too short to judge", 1: "one seed has no spread"}.get(len(values), "")
+
+
+def _undecided(verdict, values):
+    return f", which {_counted(len(values))} do not decide" if verdict == NOT_TESTABLE else ""
 
 
 def _counted(seeds):

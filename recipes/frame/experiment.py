@@ -20,11 +20,13 @@ class Experiment:
     trainings: dict, name to `recipe.Training`.
     results: list of dicts: run (its name), the hyperparameters, what the task says of it, verdict, steps, seconds, parameters.
     table: as of `tables.tidy`.
+    usual: dict, hyperparameter to the recipe's default where that is one value.
     """
 
     trainings: dict[str, Any]
     results: list[dict]
     table: pd.DataFrame
+    usual: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def hyperparameters(self):
@@ -64,6 +66,7 @@ def conduct(recipe, trainings, workdir):
     """
     results, records = {}, {}
     _refuse_what_cannot_be_extended(trainings, workdir)
+    workdir.begin()
     with Progress([one.steps for one in trainings.values()]) as progress:
         for number, (name, one) in enumerate(trainings.items(), start=1):
             folder = workdir.path / "runs" / name
@@ -79,7 +82,7 @@ def conduct(recipe, trainings, workdir):
     _add_verdicts(trainings, results, records)
     _write_hparams(trainings, results, workdir)
     hyperparameters = {name: one.hyperparameters for name, one in trainings.items()}
-    return Experiment(trainings, [{"run": name, **result} for name, result in results.items()], tables.tidy(records, hyperparameters))
+    return Experiment(trainings, [{"run": name, **result} for name, result in results.items()], tables.tidy(records, hyperparameters), recipe.usual)
 
 
 def _train(name, one, trainings, workdir, progress):
@@ -151,7 +154,7 @@ def _refuse_what_cannot_be_extended(trainings, workdir):
         if there < one.steps and (one.start is not None or id(one) in starts):
             raise Refusal(
                 f"{workdir.path} holds {name} with {there} steps, {one.steps} are asked for, and a net that grows from another one's end cannot be trained on; "
-                "expected the same number of steps: leave that contestant out, or name another folder."
+                "expected the same number of steps: name another folder for more."
             )
 
 

@@ -15,6 +15,7 @@ from recipes.frame.refusal import Refusal
 DATASETS = ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100")
 NAMED_INITIALIZERS = ("glorot_uniform", "he_normal")
 LARGEST_SEED = 2**31 - 1
+LENGTHS = "epochs", "steps"  # Flags that say the same in two ways.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,9 +157,15 @@ SHARED = {
             "How kernels start: glorot_uniform, he_normal, or normal_S: normal with standard deviation S.",
             "initializer",
         ),
-        Flag("learning_rates", [0.01], Listed(Float(positive=True)), "Learning rates of SGD, constant during a training.", "learning_rate"),
-        Flag("seeds", [0], Listed(Integer(0, LARGEST_SEED)), "Seeds of weights, data order and dropout; each is a training of its own.", "seed"),
-        Flag("batch_size", 64, Integer(lower_bound=1), "Examples an optimizer step."),
+        Flag(
+            "learning_rates",
+            [0.01],
+            Listed(Float(positive=True)),
+            "Learning rates of SGD, constant during a training; each is a separate training.",
+            "learning_rate",
+        ),
+        Flag("seeds", [0], Listed(Integer(0, LARGEST_SEED)), "Seeds of weights, data order and Dropout; each seed is a separate training.", "seed"),
+        Flag("batch_size", 64, Integer(lower_bound=1), "Examples in each optimizer step."),
         Flag("epochs", 24, Integer(lower_bound=1), "Passes over the training data."),
         Flag("steps", None, Integer(lower_bound=1), "Optimizer steps; where it is given, --epochs does not count."),
         Flag("momentum", 0.9, Float(upper_bound=1.0), "Momentum of SGD."),
@@ -167,6 +174,7 @@ SHARED = {
         Flag("measure_every", 100, Integer(lower_bound=0), "Optimizer steps between two measurements; 0: none. The trainings stay the same."),
     )
 }
+IMAGE_SIZE_OF_VGG = Flag("image_size", 32, Integer(lower_bound=32), "Pixels to which images are brought in height and width; VGG halves them five times.")
 WORKDIR = Flag(
     "workdir",
     None,
@@ -177,16 +185,18 @@ WORKDIR = Flag(
 ALWAYS = (WORKDIR, Flag("help", False, absl_flags.BooleanParser(), "Shows this."))
 
 
-def shared(**defaults):
-    """Flags that recipes share, with this recipe's defaults, in the order in which `--help` shows them.
+def shared(*names, **defaults):
+    """Flags that recipes share, in the order in which `--help` shows them.
 
     Args:
-        defaults: a flag's name to its default here; ... for the one that most recipes have.
+        names: of those that are as in most recipes.
+        defaults: of the others, a flag's name to its default here.
     """
-    unknown = defaults.keys() - SHARED.keys()
+    unknown = {*names, *defaults} - SHARED.keys()
     if unknown:
         raise ValueError(f"{', '.join(sorted(unknown))} is not shared; expected {', '.join(SHARED)}: define it as a `Flag`.")
-    return [flag if defaults[name] is ... else dataclasses.replace(flag, default=defaults[name]) for name, flag in SHARED.items() if name in defaults]
+    replaced = {name: dataclasses.replace(SHARED[name], default=value) for name, value in defaults.items()}
+    return [replaced.get(name, flag) for name, flag in SHARED.items() if name in (*names, *defaults)]
 
 
 def combinations(own_flags, settings):
@@ -213,7 +223,7 @@ def parsed(recipe, arguments):
         arguments: list of str, without the program's name.
 
     Returns:
-        A namespace with one attribute a flag, `workdir` and `help` among them.
+        A namespace with one attribute a flag, `workdir` and `help` among them, and `typed`: the names of the flags that were given, or set by a preset.
 
     Raises:
         Refusal: a flag that is not there, a value that it does not take, or a word that is no flag.
@@ -226,10 +236,10 @@ def parsed(recipe, arguments):
     if rest:
         raise Refusal(f"{rest[0]!r} is not a flag; expected --name=value only.")
     settings = values.flag_values_dict()
-    for name, value in recipe.presets.get(settings.pop("preset", None), {}).items():
-        if not values[name].present:
-            settings[name] = value
-    return types.SimpleNamespace(**settings)
+    typed = {name for name in settings if values[name].present}
+    preset = recipe.presets.get(settings.pop("preset", None), {})
+    chosen = {name: value for name, value in preset.items() if name not in typed and not (name in LENGTHS and typed & {*LENGTHS})}
+    return types.SimpleNamespace(**{**settings, **chosen}, typed=typed | chosen.keys())
 
 
 def help_text(recipe):

@@ -6,6 +6,7 @@ from keras_bn import callbacks
 
 IMAGES = 1024  # Training images for the variance shift.
 BATCH = 128  # Of those, for the activations.
+POPULATION = 2000  # Training images that statistics are re-estimated of.
 
 
 def usual(net, data, task, every, log_dir):
@@ -22,28 +23,28 @@ def usual(net, data, task, every, log_dir):
         return []
     instruments = [callbacks.InternalCovariateShift(log_dir, every), callbacks.LossLandscape(log_dir, every)]
     if _normalises_by_variance(net):
-        x, y = data.sample(IMAGES)
-        instruments += [callbacks.VarianceShift(x, log_dir, every), callbacks.ActivationStatistics((x[:BATCH], task.targets(net, y[:BATCH])), log_dir, every)]
+        x, y = data.sample(BATCH)
+        shift = callbacks.VarianceShift(data.drawn(IMAGES, BATCH), log_dir, every)
+        instruments += [shift, callbacks.ActivationStatistics((x, task.targets(net, y)), log_dir, every)]
     return instruments
 
 
-def recalibrated(data, task, with_dropout=False, images=2000, batch_size=100):
+def recalibrated(data, task, with_dropout=False, batch_size=100, method="sequential"):
     """For `Training.at_end`: the task's score on the test data, with statistics that batch normalisation gets from training images at the final weights.
 
     Args:
         data: `images.Images`.
         task: its task.
         with_dropout: whether Dropout acts meanwhile; the quantity is another one then.
-        images: training images, drawn, that the statistics are of.
-        batch_size: of them.
+        batch_size: of the training images, POPULATION of them, drawn.
+        method: as of `keras_bn.surgery.recalibrate`.
     """
     from keras_bn import surgery
 
     def measure(net):
         if not _normalises_by_variance(net):
             return {}
-        x, _ = data.sample(images)
-        changes = surgery.recalibrate(net, x, batch_size=batch_size, dropout=with_dropout, verbose=False)
+        changes = surgery.recalibrate(net, data.drawn(POPULATION, batch_size), method=method, dropout=with_dropout, verbose=False)
         try:
             logs = net.evaluate(data.test_batches().map(lambda x, y: (x, task.targets(net, y))), verbose=0, return_dict=True)
         finally:

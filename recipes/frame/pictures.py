@@ -67,9 +67,9 @@ def summary(judged):
         look = dict(x="group", y="value", hue="group", palette=sns.color_palette(PALETTE, len(evidence)), legend=False, ax=axis)
         sns.stripplot(rows, **look, size=7, alpha=0.75, jitter=0.12)
         sns.pointplot(rows, **look, errorbar=None, marker="_", markersize=34, markeredgewidth=2.5, linestyle="none")
-        axis.set(xlabel="", ylabel=textwrap.fill(claim.rule.what.rstrip(":"), 34), yscale=claim.rule.scale)
-        if isinstance(claim.rule, claims.Near):
-            axis.axhline(claim.rule.value, color="0.4", linestyle=":", linewidth=1.2)
+        axis.set(xlabel="", ylabel=textwrap.fill(claim.rule.what, 34), yscale=claim.rule.scale)
+        if (claimed := getattr(claim.rule, "claimed", None)) is not None:
+            axis.axhline(claimed, color="0.4", linestyle=":", linewidth=1.2)
         axis.set_xticks(range(len(evidence)), [textwrap.fill(group.replace("_", " "), 16, break_long_words=False) for group in evidence])
         axis.set_title(textwrap.fill(f"{claim.sentence}: {said.verdict}", 48), fontsize=10)
     for axis in axes.flat[len(judged) :]:

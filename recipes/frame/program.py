@@ -43,9 +43,11 @@ def conduct(recipe, settings):
     settings = workdir.merged(path, recipe, settings)
     data = recipe.data(settings)
     trainings = experiment.named(recipe, recipe.trainings(settings, data))
+    if not trainings:
+        raise Refusal("these flags leave nothing to train; python -m recipes." + f"{recipe.name} --help says which contestants there are of what.")
     _refuse_large_batches(trainings)
     about_machine = machine.described()
-    with workdir.Workdir(path, recipe, settings, data.described, about_machine) as folder, folder.resumable():
+    with workdir.Workdir(path, recipe, settings, data.described, about_machine) as folder, folder.resumable(data):
         counted = f"{len(trainings)} training{'' if len(trainings) == 1 else 's'}"
         print(f"{counted} on {data.in_words}, with {machine.device(about_machine)}, into {folder.path}", flush=True)
         conducted = experiment.conduct(recipe, trainings, folder)
@@ -55,7 +57,7 @@ def conduct(recipe, settings):
         files.write(folder.path / "report.md", report.markdown(recipe, conducted, folder.config, [pair[:2] for pair in judged], drawn, notes))
         results = {
             "recipe": recipe.name,
-            **{name: folder.config[name] for name in ("flags", "data", "machine")},
+            **{name: folder.config[name] for name in ("flags", "data", "machines")},
             "results": conducted.results,
             "claims": [
                 {"name": claim.name, "verdict": said.verdict, "measured": said.measured, "why": said.why, "evidence": evidence}

@@ -59,8 +59,8 @@ class Claim:
 
     name: a word for programs.
     sentence, source: what is claimed, and where.
-    evidence: function of `experiment.Experiment`, returns the numbers that it is judged by as a JSON-able dict, or None where these trainings do not tell.
-    rule: function of that dict, returns `claims.Judgement`.
+    evidence: `evidence.Evidence` or `evidence.Differences`: the numbers that it is judged by.
+    rule: of `claims`: function of those numbers that returns a `claims.Judgement`.
     """
 
     name: str
@@ -95,7 +95,7 @@ class Recipe:
     flags: those that it has, beside --workdir, --preset and --help.
     nets: function of the settings, returns what is trained, in words.
     data: function of the settings, returns the data of its trainings.
-    trainings: function of (settings, data), returns a list of `Training`.
+    trainings: function of (settings, data), returns a list of `Training`; an empty one is refused.
     claims, pictures: what is said and shown of them.
     presets: values of --preset: name to a dict, flag to value.
     notes: function of the settings, returns sentences about what was left out.
@@ -121,8 +121,12 @@ class Recipe:
         """Hyperparameter -> the flag whose list it is chosen from."""
         return {flag.axis: flag for flag in self.flags if flag.axis is not None}
 
+    @property
+    def usual(self):
+        """Hyperparameter -> its default, where that is one value; without contestant and seed."""
+        return {axis: flag.default[0] for axis, flag in self.axes.items() if len(flag.default) == 1 and axis not in ("contestant", "seed")}
+
     def training_name(self, hyperparameters):
         """Of a training's folder and TensorBoard run, such as batch_norm-lr0.1-seed0: what is not as usual. It stays when an experiment is extended."""
-        usual = {axis: flag.default[0] for axis, flag in self.axes.items() if len(flag.default) == 1 and axis not in ("contestant", "seed")}
-        unusual = {name: value for name, value in hyperparameters.items() if name not in usual or usual[name] != value}
+        unusual = {name: value for name, value in hyperparameters.items() if name not in self.usual or self.usual[name] != value}
         return "-".join(value if isinstance(value, str) else f"{SHORT.get(name, name)}{value:g}" for name, value in unusual.items())

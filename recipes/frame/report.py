@@ -80,12 +80,12 @@ def markdown(recipe, experiment, config, judged, pictures, notes=()):
         pictures: list of `recipe.Picture`, those that were drawn.
         notes: sentences about what was left out.
     """
-    machine = config["machine"]
     given = " ".join(shlex.quote(f"--{name}={flags.written(value)}") for name, value in config["flags"].items() if value is not None)
     data = list(dict.fromkeys(one.data.in_words for one in experiment.trainings.values()))
-    made_on = (
-        f"Machine: {machine['cpu']}, {machine['cores']} cores, accelerators: {', '.join(machine['accelerators']) or 'none'}; {machine['system']}; "
+    machines = " Then: ".join(
+        f"{machine['cpu']}, {machine['cores']} cores, accelerators: {', '.join(machine['accelerators']) or 'none'}; {machine['system']}; "
         f"Python {machine['python']}, TensorFlow {machine['tensorflow']}, Keras {machine['keras']}, keras_bn {machine['keras_bn']}."
+        for machine in config["machines"]
     )
     legends, remarks = [], []
     for task, of_task in itertools.groupby(experiment.results, lambda result: experiment.trainings[result["run"]].task):
@@ -98,7 +98,7 @@ def markdown(recipe, experiment, config, judged, pictures, notes=()):
         f"# {recipe.question}",
         f"`python -m recipes.{recipe.name} {given}`",
         f"Nets: {recipe.nets(types.SimpleNamespace(**config['flags']))}. Data: {'; '.join(data)}.",
-        made_on,
+        f"Machine: {machines}",
         *([claims(judged)] if judged else []),
         *(f"![{picture.shows}]({picture.name}.png)" for picture in pictures[:1]),
         table(experiment),

@@ -38,9 +38,12 @@ def of(table, quantity):
     return table[table["quantity"] == quantity]
 
 
-def at_end(table, quantity):
-    """The last row of each training of one quantity."""
-    return of(table, quantity).groupby("run", sort=False).tail(1)
+def at_end(table, *quantities):
+    """The last row of each training, of the first of the quantities that it has."""
+    import pandas as pd
+
+    rows = pd.concat([of(table, quantity).groupby("run", sort=False).tail(1) for quantity in quantities])
+    return rows.drop_duplicates("run").sort_index()
 
 
 def stacked(parts, column):

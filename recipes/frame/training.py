@@ -30,6 +30,8 @@ def train(training, folder, log_dir, progress, net_of_start):
     """
     path = folder / "checkpoint.npz"
     records = checkpoint.read_records(path) if path.exists() else []
+    if not _is_measured(records, training.steps):  # What was measured at the end of a shorter one is not of this one.
+        records = [record for record in records if not record.get("is_end", False)]
     keras.backend.clear_session()
     gc.collect()
     net_to_start_from = None if records else net_of_start()  # In front of the seed, as building it draws random numbers, too.

@@ -7,17 +7,18 @@ import shlex
 import sys
 
 import filelock
+import tensorflow as tf
 
 from recipes.frame import commands, files, flags
 from recipes.frame.refusal import Refusal
 
 LOCK = "lock"
-LENGTHS = "epochs", "steps"  # Flags that may grow.
+LENGTHS = *flags.LENGTHS, "linear_steps"  # Flags that may grow.
 FREE = "data_dir", "jit_compile"  # Flags that may differ: the data are compared by their contents.
 
 
 def merged(path, recipe, settings):
-    """The settings of an experiment with what its folder holds already: lists become longer, epochs and steps more.
+    """The settings of an experiment with what its folder holds already: lists become longer, epochs and steps more. What was not typed stays as it is there.
 
     Args:
         path: of the folder, which need not be there.
@@ -34,12 +35,15 @@ def merged(path, recipe, settings):
     settings = copy.copy(settings)
     if not config.exists():
         return settings
-    earlier = _read(config, recipe)
+    earlier = _read(config, recipe)["flags"]
     lists = {flag.name for flag in recipe.axes.values()}
+    retyped = {*flags.LENGTHS} if settings.typed & {*flags.LENGTHS} else set()  # By one of them, whichever it was before.
     differing = []
-    for flag in recipe.flags:
-        there, now = earlier["flags"].get(flag.name), getattr(settings, flag.name)
-        if flag.name in lists and there is not None:
+    for flag in (flag for flag in recipe.flags if flag.name in earlier):
+        there, now = earlier[flag.name], getattr(settings, flag.name)
+        if flag.name not in settings.typed | retyped:
+            setattr(settings, flag.name, there)
+        elif flag.name in lists:
             setattr(settings, flag.name, [*there, *(value for value in now if value not in there)])
         elif there != now and flag.name not in (*LENGTHS, *FREE):
             differing.append(f"--{flag.name} (there {there}, now {now})")
@@ -52,7 +56,7 @@ def merged(path, recipe, settings):
 def _read(config, recipe):
     try:
         earlier = files.read_json(config)
-        name, _, _, _ = earlier["recipe"], earlier["flags"], earlier["data"], earlier["machine"]
+        name, _, _, _ = earlier["recipe"], dict(earlier["flags"]), earlier["data"], [*earlier["machines"]]
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise Refusal(f"{config} is not of a recipe ({error!r}); repair it, or name a new or an empty folder.") from None
     if name != recipe.name:
@@ -63,7 +67,7 @@ def _read(config, recipe):
 class Workdir:
     """The folder of one experiment; a context manager that keeps a second process out of it.
 
-        config.json    the recipe, its flags, its data, the machine
+        config.json    the recipe, its flags, its data, the machines that it ran on
         flagfile       the flags, to be replayed with --flagfile
         runs/NAME/     of each training: config.json, checkpoint.npz, metrics.jsonl and, when it is finished, result.json
         tensorboard/   one TensorBoard run a training
@@ -82,7 +86,7 @@ class Workdir:
 
     def __init__(self, path, recipe, settings, data, machine):
         self.path, self.recipe, self.settings = pathlib.Path(path), recipe, settings
-        self.config = {"recipe": recipe.name, "data": data, "machine": machine}
+        self.config = {"recipe": recipe.name, "data": data, "machines": [machine]}
 
     def __enter__(self):
         try:
@@ -96,7 +100,7 @@ class Workdir:
         except OSError as error:
             raise Refusal(f"--workdir={self.path} cannot be written to ({error.strerror}); name another folder.") from None
         try:
-            self._take()
+            self._check()
         except BaseException:
             self._lock.release()
             raise
@@ -105,7 +109,7 @@ class Workdir:
     def __exit__(self, *_):
         self._lock.release()
 
-    def _take(self):
+    def _check(self):
         path = self.path / "config.json"
         if path.exists():
             earlier = _read(path, self.recipe)
@@ -114,11 +118,14 @@ class Workdir:
                 raise Refusal(
                     f"--workdir={self.path} was begun with other data (there {earlier['data']}, now {self.config['data']}); name another folder for these."
                 )
-            self.config["machine"] = earlier["machine"]
+            self.config["machines"] = [*earlier["machines"], *(one for one in self.config["machines"] if one not in earlier["machines"])]
         elif any(entry.name != LOCK and not files.is_temporary(entry) for entry in self.path.iterdir()):
             raise Refusal(f"--workdir={self.path} holds files but no config.json, so it is not of this recipe; name a new or an empty folder.")
         self.config["flags"] = {flag.name: getattr(self.settings, flag.name) for flag in self.recipe.flags}  # As they are merged now.
-        files.write_json(path, self.config)
+
+    def begin(self):
+        """Writes what the folder is for. Until then it is as it was."""
+        files.write_json(self.path / "config.json", self.config)
         files.write(self.path / "flagfile", flags.flagfile(self.recipe, self.settings))
 
     @property
@@ -126,8 +133,12 @@ class Workdir:
         return self.path / "tensorboard"
 
     @contextlib.contextmanager
-    def resumable(self):
-        """Around what may be interrupted: Ctrl-C, a full disk and the like end it with one sentence that says how to go on."""
+    def resumable(self, data):
+        """Around what may be interrupted: Ctrl-C, a full disk, a damaged image and the like end it with one sentence that says how to go on.
+
+        Args:
+            data: `images.Images` of the trainings.
+        """
         path = shlex.quote(str(self.path))
         go_on = f"{commands.typed('python')} -m recipes.{self.recipe.name} --flagfile={path}/flagfile --workdir={path}"
         try:
@@ -137,3 +148,8 @@ class Workdir:
             sys.exit(130)
         except OSError as error:
             raise Refusal(f"{self.path} could not be read or written ({error}); make room or repair it, then go on with: {go_on}") from error
+        except tf.errors.OpError as error:
+            damaged = data.first_unreadable()
+            if damaged is None:
+                raise
+            raise Refusal(f"{damaged} is no image that can be read; put a readable one in its place, then go on with: {go_on}") from error

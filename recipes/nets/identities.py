@@ -42,6 +42,30 @@ def of_weights(seed):
     return found
 
 
+def of_a_bias(seed):
+    """What a step of the bias changes in front of a normalisation by the batch's mean whose gradient does not pass through that mean, in float64.
+
+    Returns:
+        Dict, "bias/loss" (change of the loss by the step) and "bias/step" (change of the gradient behind it), both relative to before.
+
+    Source: Ioffe & Szegedy 2015, sec. 2: x = u + b, normalised by x - E[x], the loss random in it.
+    """
+    rng = np.random.default_rng(seed)
+    u, slope, target = rng.normal(0.5, 1, EXAMPLES), rng.normal(size=EXAMPLES), rng.normal(size=EXAMPLES)
+
+    def computed(bias):
+        with tf.GradientTape() as tape:
+            tape.watch(bias)
+            x = tf.constant(u) + bias
+            loss = tf.reduce_sum((slope * (x - tf.stop_gradient(tf.reduce_mean(x))) - target) ** 2)
+        return loss, tape.gradient(loss, bias)
+
+    bias = tf.constant(rng.normal(), tf.float64)
+    loss, gradient = computed(bias)
+    later_loss, later_gradient = computed(bias - 0.1 * gradient)
+    return {"bias/loss": float(abs(later_loss / loss - 1)), "bias/step": float(abs(later_gradient / gradient - 1))}
+
+
 def theorems(seed):
     """By what the sides of theorems 4.1 and 4.2 differ, relative, summed over the channels of random y (m, features), without epsilon.
 

@@ -11,8 +11,8 @@ FLAGS = [
     flags.Flag("depth", 13, flags.Choice((11, 13, 16, 19)), "Weight layers of the VGG."),
     flags.Flag("width", 0.25, flags.Float(lower_bound=1 / 64), "Multiplies its filters and dense units."),
     flags.Flag("linear_steps", 1000, flags.Integer(lower_bound=1), "Optimizer steps of the linear network."),
-    *flags.shared(dataset=..., data_dir=..., image_size=..., learning_rates=[0.1], seeds=..., batch_size=BATCH, epochs=..., steps=250, weight_decay=...),
-    *flags.shared(jit_compile=..., measure_every=25),
+    flags.IMAGE_SIZE_OF_VGG,
+    *flags.shared("dataset", "data_dir", "seeds", "steps", "weight_decay", "jit_compile", learning_rates=[0.1], batch_size=BATCH, epochs=23, measure_every=25),
 ]
 PAPER = {
     "dataset": "cifar10",

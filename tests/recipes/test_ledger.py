@@ -1,6 +1,8 @@
 """The ledger follows from the results of runs by today's rules, and refuses what does not fit."""
 
 import json
+import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from PIL import Image
 from recipes import deep_vgg, ledger
 
 FLAGS = {flag.name: flag.default for flag in deep_vgg.FLAGS}
+HYPERPARAMETERS = {"depth": 19, "initializer": "glorot_uniform", "learning_rate": 0.01}
 MACHINE = {"cpu": "a CPU", "cores": 2, "tensorflow": "2.21.0", "keras": "3.15.1"}
 EVIDENCE = {"batch_norm": [0.9, 0.8, 0.85], "plain": [0.1, 0.1, 0.1]}
 SHALLOW = {"shallow": [11.0, 11.0, 11.0]}
@@ -28,8 +31,12 @@ def run(tmp_path):
         results = {
             "recipe": "deep_vgg",
             "flags": {**FLAGS, "seeds": [0, 1, 2], "data_dir": "/somewhere"},
-            "machine": MACHINE,
-            "results": [{"seconds": 90.0}] * 2,
+            "machines": [MACHINE],
+            "results": [
+                {"contestant": contestant, **HYPERPARAMETERS, "seed": seed, "seconds": 30.0}
+                for contestant in ("plain", "batch_norm", "shallow")
+                for seed in (0, 1, 2)
+            ],
             "claims": [claim("bn_trains_deep", EVIDENCE)],
         }
         (folder / "results.json").write_text(json.dumps({**results, **differing}))
@@ -60,17 +67,17 @@ def test_a_row_holds_claim_source_data_measurement_verdict_and_run(run, docs):
             "With batch normalisation, a deep net trains from random weights",
             "Ioffe & Szegedy, sec. 1",
             "digits",
-            "test accuracy batch_norm 0.850 ± 0.050, plain 0.100 ± 0.000, 3 seeds",
+            "test accuracy: batch_norm 0.850 ± 0.050, plain 0.100 ± 0.000 (3 seeds)",
             "**holds**",
-            "the difference is 0.750, at 95% between 0.626 and 0.874, claimed is more than 0.1",
+            "batch_norm - plain = 0.75 (95 % interval 0.626 to 0.874), claimed: above 0.1",
             "[digits](results/digits/report.md)",
         ]
     ]
     text = (docs / "results.md").read_text()
     nets = "VGG of 19 layers, 0.25 times the paper's width, Dropout 0.5"
     machine = "a CPU, 2 cores; TensorFlow 2.21.0, Keras 3.15.1"
-    cells = ["[digits](results/digits/report.md)", "`python -m recipes.deep_vgg --seeds=0,1,2`", nets, "2", "3", machine]
-    assert [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if "`python -m recipes.deep_vgg" in line] == [cells]
+    cells = ["[digits](results/digits/report.md)", "`python -m recipes.deep_vgg --seeds=0,1,2`", nets, "9", "4", machine]
+    assert [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if "recipes.deep_vgg --seeds" in line] == [cells]
 
 
 def test_report_results_and_smaller_pictures_are_taken(run, docs):
@@ -97,7 +104,7 @@ def test_check_fails_where_the_file_does_not_follow(run, docs, capsys):
     path = docs / "results.md"
     path.write_text(path.read_text().replace("**holds**", "**does not hold here**"))
     assert ledger.main(["--check"], docs) == 1
-    assert capsys.readouterr().err.endswith(f"error: {path} does not follow from the runs in {docs / 'results'}; write it anew: python -m recipes.ledger\n")
+    assert capsys.readouterr().err.endswith(f"error: {path} does not follow from the runs in {docs / 'results'}; write it again: python -m recipes.ledger\n")
     assert ledger.main([], docs) == 0
     assert ledger.main(["--check"], docs) == 0
 
@@ -112,6 +119,18 @@ def test_the_ledger_of_this_project_follows_from_its_runs():
         ({"recipe": "nosuch"}, "/results.json is of the recipe nosuch, which is not there; expected one of "),
         ({"flags": {"seeds": [0]}}, "/results.json has other flags or claims than recipes.deep_vgg now; run it again in a new folder."),
         ({"claims": [{"name": "nosuch", "evidence": {}}]}, "/results.json has other flags or claims than recipes.deep_vgg now; run it again in a new folder."),
+        (
+            {"claims": [claim("bn_trains_deep", {"batch_norm": [0.9] * 4, "plain": [0.1] * 4})]},
+            "/results.json has 4 numbers for the claim bn_trains_deep, of 3 trainings with {'contestant': 'batch_norm', ",
+        ),
+        (
+            {"claims": [claim("auxiliary_heads", {"auxiliary": [0.9] * 3, "plain": [0.1] * 3})]},
+            "/results.json has 3 numbers for the claim auxiliary_heads, of 0 trainings with {'contestant': 'auxiliary', ",
+        ),
+        (
+            {"claims": [claim("bn_trains_deep", {"plain": [0.1] * 3})]},
+            "/results.json has other numbers for the claim bn_trains_deep than its rule takes (KeyError('batch_norm')); run it again in a new folder.",
+        ),
         ({"claims": [{}]}, "/results.json is not what a finished run leaves (KeyError('name')); run its recipe with --workdir="),
     ],
 )
@@ -127,3 +146,25 @@ def test_bad_calls_are_refused(run, docs, tmp_path, capsys):
     assert "nosuch/results.json is not what a finished run leaves (FileNotFoundError(" in capsys.readouterr().err
     assert ledger.main(["--check", run()], docs) == 1
     assert "expected it alone" in capsys.readouterr().err
+
+
+def test_folders_of_one_name_are_refused_and_old_pictures_go(run, docs, tmp_path, capsys):
+    first = pathlib.Path(run())
+    assert ledger.main([str(first)], docs) == 0
+    (docs / "results" / "digits" / "of_an_earlier_run.png").touch()
+    assert ledger.main([str(first)], docs) == 0
+    assert sorted(path.name for path in (docs / "results" / "digits").iterdir()) == ["report.md", "results.json", "summary.png"]
+    second = tmp_path / "elsewhere" / "digits"
+    shutil.copytree(first, second)
+    assert ledger.main([str(first), str(second)], docs) == 1
+    assert capsys.readouterr().err == "error: two of the folders are called digits; rename one.\n"
+    (second / "report.md").unlink()
+    assert ledger.main([str(second)], docs) == 1
+    assert "/results.json is not what a finished run leaves (KeyError('report.md')); " in capsys.readouterr().err
+
+
+def test_claims_without_a_run_are_listed(run, docs):
+    assert ledger.main([run()], docs) == 0
+    waiting = [row[0] for row in rows(docs, "No run yet")]
+    assert "Auxiliary classifiers let a deep net train" in waiting
+    assert "With batch normalisation, a deep net trains from random weights" not in waiting

@@ -37,3 +37,8 @@ def verdict(score, recalibrated, *, chance, chance_bound, best, is_still_learnin
 def without_remark(verdict):
     """The verdict, one of `ALL`."""
     return verdict.removesuffix(TOO_SHORT)
+
+
+def is_too_short(verdict):
+    """Whether it says that the training was too short to judge."""
+    return verdict.endswith(TOO_SHORT)

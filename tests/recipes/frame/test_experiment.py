@@ -95,7 +95,7 @@ def test_a_grown_net_is_not_trained_on(conduct, make, tmp_path):
         conduct(grown(2))
     assert str(caught.value) == (
         f"{tmp_path} holds shallow-depth11-he_normal-seed3 with 3 steps, 6 are asked for, and a net that grows from another one's end cannot be trained on; "
-        "expected the same number of steps: leave that contestant out, or name another folder."
+        "expected the same number of steps: name another folder for more."
     )
 
 
@@ -191,7 +191,7 @@ def test_the_table_has_means_deviations_and_verdicts(conducted):
 
 
 def test_the_report_holds_command_claims_table_and_pictures(conducted):
-    config = {"recipe": "deep_vgg", "flags": {"depth": [19], "width": 0.25, "dropout": 0.5, "data_dir": None}, "machine": machine.described()}
+    config = {"recipe": "deep_vgg", "flags": {"depth": [19], "width": 0.25, "dropout": 0.5, "data_dir": None}, "machines": [machine.described()]}
     [claim] = [one for one in deep_vgg.CLAIMS if one.name == "bn_trains_deep"]
     judged = [pair[:2] for pair in claims.judged([claim], conducted)]
     text = report.markdown(deep_vgg.RECIPE, conducted, config, judged, deep_vgg.RECIPE.pictures[:1], ["A note."])
@@ -199,15 +199,15 @@ def test_the_report_holds_command_claims_table_and_pictures(conducted):
     assert "Data: blobs, 50 training" in text
     assert "\n\nA note.\n" in text
     assert "![test accuracy over optimizer steps](curves.png)" in text
-    assert judged[0][1].measured == "test accuracy batch_norm 0.800 ± 0.100, plain 0.333 ± 0.493, 3 seeds"
+    assert judged[0][1].measured == "test accuracy: batch_norm 0.800 ± 0.100, plain 0.333 ± 0.493 (3 seeds)"
     assert judged[0][1].measured in text
     assert report.answer(judged).startswith(
-        "* With batch normalisation, a deep net trains from random weights (Ioffe & Szegedy, sec. 1): holds partly. test accuracy "
+        "* With batch normalisation, a deep net trains from random weights (Ioffe & Szegedy, sec. 1): not testable at this scale. test accuracy: "
     )
 
 
 def test_a_net_that_fell_back_is_named(conducted):
-    config = {"recipe": "deep_vgg", "flags": {"depth": [19], "width": 0.25, "dropout": 0.5}, "machine": machine.described()}
+    config = {"recipe": "deep_vgg", "flags": {"depth": [19], "width": 0.25, "dropout": 0.5}, "machines": [machine.described()]}
     conducted.results[0]["best_test_accuracy"] = 1.0
     text = report.markdown(deep_vgg.RECIPE, conducted, config, [], [])
     named = "plain, depth 19, glorot_uniform, learning rate 0.01, seed 0 (1.000)."

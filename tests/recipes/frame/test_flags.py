@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from recipes import deep_vgg
+from recipes import covariate_shift, deep_vgg
 from recipes.frame import flags
 from recipes.frame.refusal import Refusal
 
@@ -53,6 +53,7 @@ def test_contestants_of_one_combination_are_trained_behind_each_other():
             "--dataset=gs://bucket",
             "flag --dataset=gs://bucket: 'gs://bucket' is not digits, mnist, fashion_mnist, cifar10, cifar100 or an existing folder: mount",
         ),
+        ("--image_size=31", "flag --image_size=31: "),
         ("--nosuch=1", "Unknown command line flag 'nosuch'"),
         ("batch_norm", "'batch_norm' is not a flag; expected --name=value only."),
     ],
@@ -68,13 +69,17 @@ def test_what_a_flagfile_says_is_what_was_given(tmp_path):
     given = parse("--seeds=0,3", "--learning_rates=0.01,1", "--depth=11", "--initializers=normal_0.1", "--contestants=grown", "--width=0.5", "--jit_compile")
     (tmp_path / "flagfile").write_text(flags.flagfile(deep_vgg.RECIPE, given))
     again = parse("--seeds=9", f"--flagfile={tmp_path / 'flagfile'}")
-    assert again == given
+    assert {**vars(again), "typed": None} == {**vars(given), "typed": None}
+    assert given.typed == {"seeds", "learning_rates", "depth", "initializers", "contestants", "width", "jit_compile"}
 
 
 def test_a_preset_sets_what_is_not_given():
     settings = parse("--preset=paper", "--batch_size=7")
     assert (settings.dataset, settings.width, settings.batch_size) == ("cifar10", 1.0, 7)
     assert parse().dataset == "digits"
+    assert flags.parsed(covariate_shift.RECIPE, ["--preset=paper"]).steps == 15_000
+    settings = flags.parsed(covariate_shift.RECIPE, ["--preset=paper", "--epochs=2"])
+    assert (settings.steps, settings.epochs) == (None, 2)
 
 
 def test_a_shared_flag_that_is_not_there_is_refused():

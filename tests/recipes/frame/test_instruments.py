@@ -5,6 +5,7 @@ import types
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_bn
 from keras_bn import surgery
@@ -23,7 +24,8 @@ def test_each_net_is_measured_without_a_refusal(normalisation, measured, tmp_pat
     layers = [] if normalisation is None else [normalisation()]
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4), *layers, keras.layers.Dense(2)])
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    data = types.SimpleNamespace(sample=lambda size: (x[:size], y[:size]))
+    whole = tf.data.Dataset.from_tensor_slices((x, y))
+    data = types.SimpleNamespace(sample=lambda size: (x[:size], y[:size]), drawn=lambda size, batch_size: whole.take(size).batch(batch_size))
     chosen = instruments.usual(model, data, tasks.Classification(), 1, str(tmp_path))
     assert [instrument.name for instrument in chosen] == measured
     model.fit(x, y, batch_size=8, verbose=0, callbacks=chosen)

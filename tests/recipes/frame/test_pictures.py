@@ -60,7 +60,7 @@ def judged(evidence):
     ("evidence", "title"),
     [
         ({"one": [3.0, 3.1], "other": [1.0, 1.0]}, "One is better: holds"),
-        ({"one": [3.0], "other": [1.0]}, "One is better: height one 3.000, other 1.000, 1 seed"),
+        ({"one": [3.0], "other": [1.0]}, "One is better: height: one 3.000, other 1.000 (1 seed)"),
     ],
 )
 def test_a_title_is_what_was_found_of_the_picture_s_claims(evidence, title, tmp_path, monkeypatch):

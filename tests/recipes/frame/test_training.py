@@ -90,7 +90,7 @@ def test_a_longer_training_goes_on_where_a_shorter_one_ended(train, make, tmp_pa
     train(make("batch_norm", depth=11, steps=5), "extended")
     extended, _ = train(make("batch_norm", depth=11, steps=8), "extended")
     assert [record["step"] for record in extended if "loss" in record] == [3, 5, 6, 8]
-    assert [record["step"] for record in extended if "recalibrated_test_accuracy" in record] == [5, 8]
+    assert [record["step"] for record in extended if "recalibrated_test_accuracy" in record] == [8]
     assert without_seconds(extended)[-2:] == without_seconds(whole)[-2:]
     for name, value in state(tmp_path / "whole").items():
         np.testing.assert_allclose(state(tmp_path / "extended")[name], value, rtol=0, atol=1e-6)
