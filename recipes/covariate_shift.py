@@ -99,7 +99,13 @@ CLAIMS = [
     larger("noisy_as_well", f"{NOISE} does not slow training down", FIGURE_2, vgg(NOISY, BATCH_NORM), *ON_THE_WAY, by=-0.05),
     larger("noise_moves_means", f"{NOISE} makes the means of activations jump more", FIGURE_8, vgg(NOISY, BATCH_NORM), [MEAN], jumps, what="change of a mean"),
     larger(
-        "noise_moves_variances", f"{NOISE} makes their variances jump more", FIGURE_8, vgg(NOISY, BATCH_NORM), [VARIANCE], jumps, what="change of a variance"
+        "noise_moves_variances",
+        f"{NOISE} makes the variances of activations jump more",
+        FIGURE_8,
+        vgg(NOISY, BATCH_NORM),
+        [VARIANCE],
+        jumps,
+        what="change of a variance",
     ),
     larger("shift_not_lower", f"{BN} does not lower internal covariate shift", FIGURE_3, vgg(BATCH_NORM, PLAIN), *MIDDLE, -0.1, SHIFT),
     larger("popular_lower", f"{BN} reduces internal covariate shift", CONTRADICTED, vgg(PLAIN, BATCH_NORM), *MIDDLE, what=SHIFT),
@@ -123,9 +129,11 @@ def at_lowest_rate(rows):
 
 
 LOOK = dict(order=CONTESTANTS, panels=("net", "learning_rate"))
-SHIFTS = drawn.curves(drawn.mean_of_layers(f"{MEASURE}/l2"), "l2 norm, mean over the layers", "Internal covariate shift", log="y", **LOOK)
-RELATIVES = drawn.curves(drawn.mean_of_layers(f"{MEASURE}/relative"), "relative to the gradient, mean over the layers", "Relative shift", log="y", **LOOK)
-COSINES = drawn.curves(drawn.mean_of_layers(f"{MEASURE}/cosine"), "cosine, mean over the layers", "Direction of the gradient, the layers before moved", **LOOK)
+SHIFTS = drawn.curves(drawn.mean_of_layers(f"{MEASURE}/l2", 2), "l2 norm, mean over the layers", "Internal covariate shift", log="y", **LOOK)
+RELATIVES = drawn.curves(drawn.mean_of_layers(f"{MEASURE}/relative", 2), "relative to the gradient, mean over the layers", "Relative shift", log="y", **LOOK)
+COSINES = drawn.curves(
+    drawn.mean_of_layers(f"{MEASURE}/cosine", 2), "cosine, mean over the layers", "Direction of the gradient, the layers before moved", **LOOK
+)
 MOMENTS = drawn.curves(MEAN, "mean of one channel", "Mean of an activation over the training", **LOOK)
 DISTRIBUTION = drawn.percentiles("moment/percentile", "value of the channel", "Values of one channel in front of the last ReLU", keep=at_lowest_rate)
 PICTURES = [

@@ -53,11 +53,12 @@ def by_layer(quantity):
     return rows
 
 
-def mean_of_layers(quantity):
-    """Function of the experiment: one row a training and step, the mean of a quantity over its layers."""
+def mean_of_layers(quantity, first=1):
+    """Function of the experiment: one row a training and step, the mean of a quantity over its layers from number `first` on."""
 
     def rows(experiment):
         found = by_layer(quantity)(experiment).dropna(subset="value")
+        found = found[found["layer_number"] >= first]
         return found.groupby(["run", "step", *experiment.hyperparameters], sort=False, as_index=False)["value"].mean()
 
     return rows

@@ -49,6 +49,9 @@ def test_a_sample_is_drawn_and_always_the_same(numbered):
     assert y.tolist() != list(range(10))
     np.testing.assert_array_equal(x[:, 0, 0, 0], y)
     np.testing.assert_array_equal(numbered.sample(10)[1], y)
+    in_batches = [labels.numpy().tolist() for _, labels in numbered.drawn(10, 4)]
+    assert [len(labels) for labels in in_batches] == [4, 4, 2]
+    assert [label for labels in in_batches for label in labels] == y.tolist()
     assert len(numbered.sample(100)[0]) == 30
 
 

@@ -1,6 +1,7 @@
 """The images: what is read is right, and what cannot be right is refused with the file's name, what was found and what is expected."""
 
 import math
+import pathlib
 import types
 
 import keras
@@ -232,6 +233,15 @@ def test_images_of_a_folder_are_read_while_they_are_used(tmp_path, rng):
         path.unlink()
     with pytest.raises(tf.errors.NotFoundError):
         dataset.in_memory()
+
+
+def test_an_image_that_is_damaged_later_is_found(tmp_path, rng):
+    save_images(tmp_path, ["cat", "dog"], 5, rng)
+    dataset = load(str(tmp_path), image_size=16)
+    assert dataset.first_unreadable() is None
+    damaged = dataset.test.paths[1]
+    pathlib.Path(damaged).write_bytes(b"no image")
+    assert dataset.first_unreadable() == damaged
 
 
 def test_bytes_of_the_right_size_stay_bytes(tmp_path, rng):
