@@ -133,11 +133,12 @@ def curves(rows, label, title, *, x="step", hue="contestant", panels=(), order=N
     axes.flat[0].get_legend().remove()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     _title(figure, title)
-    for axis in figure.axes:
-        place = axis.get_subplotspec()
-        axis.set(
-            xlabel=("optimizer steps" if over_training else x.replace("_", " ")) if place.is_last_row() else "", ylabel=label if place.is_first_col() else ""
-        )
+    for number, axis in enumerate(figure.axes):
+        if number % columns == 0:
+            axis.set_ylabel(label)
+        if number >= len(groups) - columns:  # Nothing is below it.
+            axis.set_xlabel("optimizer steps" if over_training else x.replace("_", " "))
+            axis.tick_params(labelbottom=True)
     return figure
 
 
