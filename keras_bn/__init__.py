@@ -4,7 +4,7 @@ from keras_bn import tensorflow_backend
 
 tensorflow_backend.require()
 
-from keras_bn import callbacks, functional, layers, measures, summaries, surgery  # noqa: E402
+from keras_bn import callbacks, distribute, functional, layers, measures, summaries, surgery  # noqa: E402
 from keras_bn.layers import BatchNormalization, LpBatchNormalization, NoisyBatchNormalization, UniformDropout  # noqa: E402
 from keras_bn.version import __version__  # noqa: E402
 
@@ -15,6 +15,7 @@ __all__ = [
     "UniformDropout",
     "__version__",
     "callbacks",
+    "distribute",
     "functional",
     "layers",
     "measures",

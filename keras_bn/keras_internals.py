@@ -176,3 +176,16 @@ def compile_arguments(model: keras.Model) -> dict:
     """What `compile` received; the objects themselves."""
     # `get_compile_config` serialises them, which a loss that is a function of one's own does not survive.
     return model._compile_config.config
+
+
+def build_for(model: keras.Model, local_part: Callable) -> None:
+    """Lets the model build itself for `local_part(batch)`, of the first batch that a training, an evaluation or a single step receives."""
+    # `fit` builds the model for the mean of the workers' parts, which TensorFlow cannot compute of batches, and has no public place for a batch of one's own.
+
+    def build(iterator=None, data_batch=None):
+        if iterator is not None:
+            data_batch = next(next(batches for _, _, batches in iterator))
+        with model.distribute_strategy.scope():
+            model._symbolic_build(data_batch=local_part(data_batch))
+
+    model._maybe_symbolic_build = build

@@ -1977,6 +1977,18 @@ MUTANTS = {
         "pass",
         [f"{TEST_TRAINING}::test_a_longer_training_goes_on_where_a_shorter_one_ended"],
     ),
+    "metrics of workers without an axis": (
+        "keras_bn/distribute.py",
+        "tf.convert_to_tensor(value)[tf.newaxis]",
+        "tf.convert_to_tensor(value)",
+        ["tests/keras_bn/test_distribute.py::test_fit_is_that_of_one_process_with_the_global_batch"],
+    ),
+    "a second call that adds a second axis": (
+        "keras_bn/distribute.py",
+        "model._fits_on_workers = True",
+        "pass",
+        ["tests/keras_bn/test_distribute.py::test_fit_is_that_of_one_process_with_the_global_batch"],
+    ),
     "a preset's steps in place of the epochs that were typed": (
         "recipes/frame/flags.py",
         "name not in typed and not (name in LENGTHS and typed & {*LENGTHS})",

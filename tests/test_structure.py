@@ -8,7 +8,16 @@ import setuptools
 
 ROOT = pathlib.Path(__file__).parents[1]
 # What the files of a room may import of ours. A room is the first two parts of a module's name, or the first outside of keras_bn.
-PUBLIC = {"keras_bn", "keras_bn.functional", "keras_bn.layers", "keras_bn.measures", "keras_bn.callbacks", "keras_bn.summaries", "keras_bn.surgery"}
+PUBLIC = {
+    "keras_bn",
+    "keras_bn.distribute",
+    "keras_bn.functional",
+    "keras_bn.layers",
+    "keras_bn.measures",
+    "keras_bn.callbacks",
+    "keras_bn.summaries",
+    "keras_bn.surgery",
+}
 ALLOWED = {
     "keras_bn": PUBLIC | {"keras_bn.tensorflow_backend", "keras_bn.version"},
     "keras_bn.__main__": PUBLIC | {"keras_bn.inspection"},
@@ -16,6 +25,7 @@ ALLOWED = {
     "keras_bn.version": set(),
     "keras_bn.arithmetic": {"keras_bn.arithmetic", "keras_bn.keras_internals"},
     "keras_bn.keras_internals": set(),
+    "keras_bn.distribute": {"keras_bn.keras_internals"},
     "keras_bn.functional": {"keras_bn.arithmetic", "keras_bn.keras_internals"},
     "keras_bn.summaries": {"keras_bn.summaries"},
     "keras_bn.layers": {"keras_bn.functional", "keras_bn.layers"},

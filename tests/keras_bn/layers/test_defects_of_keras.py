@@ -2,9 +2,6 @@
 
 import json
 import pathlib
-import socket
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -13,6 +10,7 @@ import tensorflow as tf
 
 import keras_bn
 import reference
+import workers
 
 KINDS = {"keras_bn": keras_bn.BatchNormalization, "keras.layers": keras.layers.BatchNormalization}
 SEEN_IN = "3.15."
@@ -76,14 +74,5 @@ def test_replicas_that_see_other_data(kind, strategy):
 
 
 def test_workers_that_see_other_data(module):
-    holders = [socket.socket() for _ in range(2)]
-    for holder in holders:
-        holder.bind(("localhost", 0))
-    ports = [str(holder.getsockname()[1]) for holder in holders]
-    for holder in holders:
-        holder.close()
-    command = [sys.executable, str(pathlib.Path(__file__).with_name("worker.py")), module]
-    workers = [subprocess.Popen([*command, str(index), *ports], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for index in range(2)]
-    outcomes = [worker.communicate(timeout=120) for worker in workers]
-    assert not any(worker.returncode for worker in workers), outcomes[0][1][-2000:]
-    assert [json.loads(printed) for printed, _ in outcomes] == [[7.0], [7.0]]
+    outcomes = workers.run(pathlib.Path(__file__).with_name("worker.py"), module)
+    assert [json.loads(printed) for printed in outcomes] == [[7.0], [7.0]]

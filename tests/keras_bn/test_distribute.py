@@ -1,0 +1,100 @@
+"""Two workers of a MultiWorkerMirroredStrategy, processes of their own, against the oracle over the global batch and against one process."""
+
+import pathlib
+
+import distributed
+import numpy as np
+import pytest
+from distributed import EPSILON, MOMENTUM, SIZES
+
+import reference
+import workers
+from keras_bn import distribute
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """Of each worker, a dict."""
+    folder = tmp_path_factory.mktemp("workers")
+    workers.run(pathlib.Path(distributed.__file__), folder)
+    return [dict(np.load(folder / f"{index}.npz", allow_pickle=False)) for index in range(2)]
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("sizes", SIZES)
+def test_synchronized_statistics_are_those_of_the_global_batch(sizes, masked, results):
+    xs, masks = distributed.shards(sizes)
+    x, mask = np.concatenate(xs), np.concatenate(masks) if masked else None
+    mean, variance = reference.moments(x, -1, mask)
+    case = f"{sizes}/True/{masked}"
+    for of_worker in results:
+        np.testing.assert_allclose(of_worker[f"{case}/mean"], (1 - MOMENTUM) * mean, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(of_worker[f"{case}/variance"], MOMENTUM + (1 - MOMENTUM) * variance, rtol=1e-5)
+    y = np.concatenate([of_worker[f"{case}/y"] for of_worker in results])
+    np.testing.assert_allclose(y, reference.batch_norm_training(x, 1, 0, -1, EPSILON, mask), rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("sizes", SIZES)
+def test_unsynchronized_workers_normalise_by_themselves_and_are_averaged_where_they_are_read(sizes, masked, results):
+    means, variances = [], []
+    for of_worker, x, mask in zip(results, *distributed.shards(sizes)):
+        mask = mask if masked else None
+        mean, variance = reference.moments(x, -1, mask) if len(x) else (0.0, 1.0)
+        if len(x):
+            y = reference.batch_norm_training(x, 1, 0, -1, EPSILON, mask)
+            np.testing.assert_allclose(of_worker[f"{sizes}/False/{masked}/y"], y, rtol=2e-5, atol=2e-5)
+        means.append(np.broadcast_to((1 - MOMENTUM) * mean, [4]))
+        variances.append(np.broadcast_to(MOMENTUM + (1 - MOMENTUM) * variance if len(x) else 1.0, [4]))
+    for of_worker in results:
+        np.testing.assert_allclose(of_worker[f"{sizes}/False/{masked}/mean"], np.mean(means, axis=0), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(of_worker[f"{sizes}/False/{masked}/variance"], np.mean(variances, axis=0), rtol=1e-5)
+
+
+def test_cumulative_statistics_are_those_of_the_global_batches(results):
+    moments = [reference.moments(np.concatenate(distributed.shards(sizes)[0]), -1) for sizes in SIZES]
+    for of_worker in results:
+        for name, expected in zip(("mean", "variance"), np.mean(moments, axis=0)):
+            np.testing.assert_allclose(of_worker[f"cumulative/{name}"], expected, rtol=1e-5)
+
+
+def test_fit_is_that_of_one_process_with_the_global_batch(results):
+    expected = distributed.fitted(distributed.model(True))
+    for of_worker in results:
+        for name, value in expected.items():
+            np.testing.assert_allclose(of_worker[f"fit/True/{name}"], value, rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+def test_statistics_of_unsynchronized_workers_lead_elsewhere(results):
+    """Each normalises by its half of the batch; what all read is the same."""
+    one, other = results
+    np.testing.assert_array_equal(one["fit/False/mean"], other["fit/False/mean"])
+    assert abs(one["fit/False/loss"] - one["fit/True/loss"]).max() > 1e-3
+
+
+def test_keras_still_needs_it(results):
+    """If this fails, Keras's own `fit` runs with several workers: `keras_bn.distribute` can go."""
+    assert all("PerReplica" in str(of_worker["error of Keras"]) for of_worker in results)
+
+
+def test_what_one_worker_saves_all_load(results):
+    for of_worker in results:
+        for name in ("mean", "variance"):
+            np.testing.assert_array_equal(of_worker[f"loaded/{name}"], of_worker[f"fit/True/{name}"])
+
+
+def test_several_steps_an_execution_are_refused(results):
+    for of_worker in results:
+        assert str(of_worker["refusal"]).endswith(
+            " was compiled with steps_per_execution=2; expected 1 with several workers, as TensorFlow cannot repeat their all-reduces in a loop: compile it "
+            "with steps_per_execution=1."
+        )
+
+
+def test_without_workers_nothing_changes(strategy):
+    alone = distributed.model(True)
+    assert distribute.enable_fit(alone) is alone
+    with strategy.scope():
+        mirrored = distribute.enable_fit(distributed.model(True))
+    for net in (alone, mirrored):
+        assert "train_step" not in vars(net)
