@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_bn import keras_internals
+from keras_bn.inspection import workers
 
 
 def enable_fit(model: keras.Model) -> keras.Model:
@@ -29,10 +30,7 @@ def enable_fit(model: keras.Model) -> keras.Model:
         >>> history = model.fit(np.ones((4, 2)), np.ones((4, 1)), verbose=0)
     """
     strategy = model.distribute_strategy
-    has_several_workers = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) and (
-        strategy.num_replicas_in_sync > len(strategy.extended.worker_devices)
-    )
-    if has_several_workers and not getattr(model, "_fits_on_workers", False):
+    if workers.are_several(strategy) and not getattr(model, "_fits_on_workers", False):
         keras_internals.build_for(model, lambda batch: _local_part(model, strategy, batch))
         model.train_step, model.test_step = _with_an_axis(model.train_step), _with_an_axis(model.test_step)
         model._fits_on_workers = True

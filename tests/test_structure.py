@@ -25,7 +25,7 @@ ALLOWED = {
     "keras_bn.version": set(),
     "keras_bn.arithmetic": {"keras_bn.arithmetic", "keras_bn.keras_internals"},
     "keras_bn.keras_internals": set(),
-    "keras_bn.distribute": {"keras_bn.keras_internals"},
+    "keras_bn.distribute": {"keras_bn.keras_internals", "keras_bn.inspection"},
     "keras_bn.functional": {"keras_bn.arithmetic", "keras_bn.keras_internals"},
     "keras_bn.summaries": {"keras_bn.summaries"},
     "keras_bn.layers": {"keras_bn.functional", "keras_bn.layers"},

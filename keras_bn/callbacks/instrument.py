@@ -13,7 +13,7 @@ from keras_bn import summaries
 from keras_bn.callbacks import arguments, messages, schedule, train_batch
 from keras_bn.callbacks.announcement import announced_if_slow
 from keras_bn.callbacks.clock import Clock
-from keras_bn.inspection import building, evaluation
+from keras_bn.inspection import building, evaluation, workers
 from keras_bn.inspection.errors import in_a_line
 from keras_bn.inspection.evaluation import Batch
 from keras_bn.inspection.prepared import Signature
@@ -182,13 +182,15 @@ class Instrument(keras.callbacks.Callback):
         if not self._waits_for_first_batch:
             self._begin()
         if self._log_dir is not None:
-            self._log = summaries.Log.open(self._log_dir)
             self._refuse_twin()
-            self._log.announce(self.name, self.quantities)
+            if workers.is_chief(self._trained().distribute_strategy):  # The others compute the same numbers, and keep them in `history`.
+                self._log = summaries.Log.open(self._log_dir)
+                self._log.announce(self.name, self.quantities)
 
     def _refuse_twin(self):
         """Raises a ValueError where another of this kind writes into this folder in this training: each number has one place there."""
-        if self._log is not None and any(one is not self and one.name == self.name and one._log is self._log for one in self._of_this_fit()):
+        twins = [one for one in self._of_this_fit() if one is not self and one.name == self.name and one._log_dir is not None]
+        if any(summaries.Log.path_of(one._log_dir) == summaries.Log.path_of(self._log_dir) for one in twins):
             raise ValueError(f"`log_dir` is {self._log_dir!r} for two of {type(self).__name__}; expected one folder for each: give them others.")
 
     def _of_this_fit(self):
@@ -196,12 +198,19 @@ class Instrument(keras.callbacks.Callback):
         return [] if self._fitted is None else [one for one in _measuring[self._fitted] if one.params is self.params]
 
     def _begin(self):
-        if self._prepared_for is None or not self._prepared_for.is_of(self.net):
-            self._prepared_for, self._is_traced = None, False  # If preparation fails, the next `fit` checks again.
-            self._refuse()
-            with self._announced_if_slow():
-                self._prepare()
-            self._prepared_for = Signature(self.net)
+        strategy = self._trained().distribute_strategy
+        with workers.agreeing(strategy, f"{type(self).__name__} with every={self.every if not callable(self.every) else 'a function'!r}"):
+            if callable(self.every) and workers.are_several(strategy):
+                raise ValueError(
+                    f"`every` of {type(self).__name__} is a function, of which several workers cannot tell whether it is the same on each; expected a number "
+                    'of steps, "epoch" or None: give one of them.'
+                )
+            if self._prepared_for is None or not self._prepared_for.is_of(self.net):
+                self._prepared_for, self._is_traced = None, False  # If preparation fails, the next `fit` checks again.
+                self._refuse()
+                with self._announced_if_slow():
+                    self._prepare()
+                self._prepared_for = Signature(self.net)
 
     def _steps(self, epoch):
         """Those that can be due in the whole training that begins with this epoch; None where its length is unknown."""

@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 
 from keras_bn import keras_internals
-from keras_bn.inspection import building
+from keras_bn.inspection import building, workers
 from keras_bn.inspection.evaluation import Batch
 
 
@@ -141,12 +141,11 @@ def _apart(batch, strategy):
 
 
 def whole(batch, strategy: tf.distribute.Strategy):
-    """What all replicas receive, as one batch; None instead of an empty optional."""
+    """What the replicas of all workers receive, as one batch; None instead of an empty optional."""
 
     def joined(value):
         if value is None or isinstance(value, tf.experimental.Optional):
             return None
-        parts = strategy.experimental_local_results(value)
-        return parts[0] if len(parts) == 1 else tf.concat(parts, 0)
+        return workers.joined(value, strategy)
 
     return tf.nest.map_structure(joined, batch)

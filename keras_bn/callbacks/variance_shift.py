@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from keras_bn.callbacks import instrument, schedule, train_batch
-from keras_bn.inspection import batches, normalization_layers
+from keras_bn.inspection import batches, evaluation, normalization_layers
 from keras_bn.inspection.prepared import prepared
 from keras_bn.measures.conclusions.shifts import Normalization
 from keras_bn.measures.conclusions.variance_shift import conclusion
@@ -174,7 +174,8 @@ class VarianceShift(instrument.Instrument):
 
     def _prepare(self):
         with instrument.refusing(self, "data", f"inputs for {self.net.name}, or batches of them"):
-            prepared(Measure, self.net).of_batch(next(self._inputs()))
+            snapshot = evaluation.snapshot(self.net)  # First, as workers take part in that together, whatever their data are.
+            prepared(Measure, self.net).of_batch(next(self._inputs()), snapshot=snapshot)
         self._statistics = None
 
     def _measure(self):

@@ -188,12 +188,15 @@ class Measure:
         """inputs: batches of what the model takes as `x`."""
         snapshot = evaluation.snapshot(self._model())
         parts = [self.of_batch(x, index, snapshot) for index, x in enumerate(inputs)]
-        return self.shifts(parts, self._examples)
+        return self.shifts(parts, self._examples, snapshot)
 
-    def shifts(self, parts: list, examples: int) -> list[VarianceShift]:
-        """parts: of each batch what `of_batch` returns; examples: in the last batch."""
+    def shifts(self, parts: list, examples: int, snapshot: evaluation.Snapshot | None = None) -> list[VarianceShift]:
+        """parts: of each batch what `of_batch` returns; examples: in the last batch; snapshot: as of `of_batch`."""
         self.batches, self._examples = len(parts), examples
-        return [self._shift(name, [part[index] for part in parts]) for index, name in enumerate(self.called)]
+        model = self._model()
+        state = (snapshot or evaluation.snapshot(model)).state  # Read once: reading what workers keep apart takes all of them.
+        moving = {id(variable): value.numpy().astype("float64") for variable, value in zip(model.non_trainable_variables, state)}
+        return [self._shift(name, [part[index] for part in parts], moving) for index, name in enumerate(self.called)]
 
     def of_batch(self, x, index: int = 0, snapshot: evaluation.Snapshot | None = None):
         """For each layer the moments of its inputs on one batch, the mean of `Call.spread` or None, and the moments in training.
@@ -246,14 +249,14 @@ class Measure:
         self.in_front = {name: {names[layer] for layer in others if layer in names} for name, others in in_front.items()}
         self.acting = {name: sorted(layer.name for layer in others if layer not in names) for name, others in in_front.items()}
 
-    def _shift(self, name, parts):
+    def _shift(self, name, parts, moving):
         layer = self._names[name]()
         moments, spreads, in_training = zip(*parts)
         moments, in_training = ([functional.Moments(*part) for part in each] for each in (moments, in_training))
         _, mean, variance = (value.numpy() for value in pooled(moments))
         within_batches = functional.average_moments(stacked(moments)).variance.numpy()
         _, training_mean, training_variance = (value.numpy() for value in functional.average_moments(stacked(in_training)))
-        moving_mean, moving_variance = (tf.convert_to_tensor(value).numpy().astype("float64") for value in (layer.moving_mean, layer.moving_variance))
+        moving_mean, moving_variance = (moving[id(variable)] for variable in (layer.moving_mean, layer.moving_variance))
         larger = full(in_training)
         number, deviation = len(parts), np.sqrt(moving_variance + layer.epsilon)
 

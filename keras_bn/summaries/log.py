@@ -35,11 +35,16 @@ class Log:
         """
         if isinstance(log_dir, os.PathLike) and re.match(r"\w{2,}:/[^/]", os.fspath(log_dir)):
             raise ValueError(f"`log_dir` is {log_dir!r}, an address from which a path object has taken a slash; expected the address: give it as a string.")
-        path = str(log_dir).rstrip("/") if "://" in str(log_dir) else os.path.abspath(log_dir)
+        path = cls.path_of(log_dir)
         log = _open_logs.get(path)
         if log is None or not tf.io.gfile.isdir(path):
             _open_logs[path] = log = cls(path)
         return log
+
+    @staticmethod
+    def path_of(log_dir: str | os.PathLike) -> str:
+        """The same text for all ways to write a folder."""
+        return str(log_dir).rstrip("/") if "://" in str(log_dir) else os.path.abspath(log_dir)
 
     def __init__(self, log_dir):
         self._earlier = events.read_scalars(log_dir)  # Left by a training that was interrupted.

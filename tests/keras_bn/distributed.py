@@ -1,5 +1,6 @@
 """What each of two workers does for test_distribute.py, which starts it as a program: computes all cases and writes their numbers."""
 
+import json
 import sys
 
 import keras
@@ -7,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 import keras_bn
-from keras_bn import distribute
+from keras_bn import callbacks, distribute
 
 SIZES = [(6, 6), (9, 2), (7, 0)]  # Examples of each worker.
 MOMENTUM, EPSILON = 0.7, 0.1
@@ -41,6 +42,27 @@ def fitted(net):
     return {**history, "evaluated": net.evaluate(x, y, batch_size=16, verbose=0), "predicted": net.predict(x, batch_size=16, verbose=0)} | statistics(
         net.layers[1]
     )
+
+
+def instruments(folder, index=0):
+    """The callbacks, each with a run of its own."""
+    x, y = data()
+    return {
+        name: kind(*arguments, log_dir=f"{folder}/{name}{index}", every=2, strict=True)
+        for name, kind, arguments in (
+            ("internal_covariate_shift", callbacks.InternalCovariateShift, ()),
+            ("loss_landscape", callbacks.LossLandscape, ()),
+            ("activation_statistics", callbacks.ActivationStatistics, ((x[:16], y[:16]),)),
+            ("variance_shift", callbacks.VarianceShift, (x,)),
+        )
+    }
+
+
+def measured(net, measuring):
+    """What a callback has kept of a training, as JSON; and the losses of the training."""
+    x, y = data()
+    loss = net.fit(x, y, batch_size=16, epochs=2, shuffle=False, verbose=0, callbacks=[measuring]).history["loss"]
+    return json.dumps([loss, measuring.history])
 
 
 def statistics(layer):
@@ -97,7 +119,36 @@ def main(folder):
         fitted(several)
     except ValueError as error:
         results["refusal"] = str(error)
+    results |= measurements(strategy, folder, index)
     np.savez(f"{folder}/{index}.npz", **results)
+
+
+def measurements(strategy, folder, index):
+    def broken_on_worker_1():
+        x, _ = data()
+        for start in range(0, 48, 16):
+            if index == 1 and start > 0:
+                raise RuntimeError("broken data")
+            yield x[start : start + 16]
+
+    def made(synchronized=True):
+        with strategy.scope():
+            return distribute.enable_fit(model(synchronized))
+
+    results = {f"measured/{name}": measured(made(), one) for name, one in instruments(folder, index).items()}
+    broken = tf.data.Dataset.from_generator(broken_on_worker_1, output_signature=tf.TensorSpec((None, 4), tf.float32))
+    results["measured/broken"] = measured(made(synchronized=False), callbacks.VarianceShift(broken, every=2))
+    for case, refused in {
+        "function": callbacks.LossLandscape(every=lambda step: True),
+        "other": callbacks.LossLandscape(every=2 + index),
+        "first": callbacks.VarianceShift(data()[0][:, : 4 - index], every=2),
+        "chief": callbacks.LossLandscape(every=2) if index == 0 else keras.callbacks.Callback(),  # Last, as collectives that do not fit end all of them.
+    }.items():
+        try:
+            made().fit(*data(), batch_size=16, verbose=0, callbacks=[refused])
+        except (ValueError, tf.errors.OpError) as error:
+            results[f"refused/{case}"] = str(error)
+    return results
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Two workers of a MultiWorkerMirroredStrategy, processes of their own, against the oracle over the global batch and against one process."""
 
+import json
 import pathlib
 
 import distributed
@@ -9,14 +10,19 @@ from distributed import EPSILON, MOMENTUM, SIZES
 
 import reference
 import workers
-from keras_bn import distribute
+from keras_bn import distribute, summaries
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("workers")
+    workers.run(pathlib.Path(distributed.__file__), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def results(folder):
     """Of each worker, a dict."""
-    folder = tmp_path_factory.mktemp("workers")
-    workers.run(pathlib.Path(distributed.__file__), folder)
     return [dict(np.load(folder / f"{index}.npz", allow_pickle=False)) for index in range(2)]
 
 
@@ -89,6 +95,45 @@ def test_several_steps_an_execution_are_refused(results):
             " was compiled with steps_per_execution=2; expected 1 with several workers, as TensorFlow cannot repeat their all-reduces in a loop: compile it "
             "with steps_per_execution=1."
         )
+
+
+@pytest.mark.parametrize("name", ["internal_covariate_shift", "loss_landscape", "activation_statistics", "variance_shift"])
+def test_callbacks_measure_the_global_batch_and_the_chief_writes(name, results, folder, tmp_path):
+    loss, history = json.loads(distributed.measured(distributed.model(True), distributed.instruments(tmp_path)[name]))
+    assert len(history) > 1
+    for of_worker in results:
+        loss_of_worker, history_of_worker = json.loads(str(of_worker[f"measured/{name}"]))
+        np.testing.assert_allclose(loss_of_worker, loss, rtol=1e-5)
+        assert [record.keys() for record in history_of_worker] == [record.keys() for record in history]
+        for record, expected in zip(history_of_worker, history):
+            for tag, value in expected.items():
+                assert record[tag] == pytest.approx(value, rel=1e-3, abs=1e-5), tag  # Differences of nearly equal gradients, of sums in another order.
+    written = summaries.read_scalars(folder / f"{name}0")
+    assert [record["step"] for record in written] == [record["step"] for record in history]
+    assert not (folder / f"{name}1").exists()
+
+
+def test_a_measurement_that_fails_on_one_worker_keeps_no_other_from_measuring(results):
+    (loss, history), (other_loss, failed) = (json.loads(str(of_worker["measured/broken"])) for of_worker in results)
+    assert loss == other_loss
+    assert all("variance_shift/ratio/01_batch_normalization" in record for record in history)
+    assert [record["step"] for record in failed] == [record["step"] for record in history]
+    assert all("broken data" in record["error"] for record in failed)
+
+
+def test_what_workers_cannot_do_together_is_refused_on_all(results):
+    one, other = ({name.removeprefix("refused/"): str(value) for name, value in of_worker.items() if name.startswith("refused/")} for of_worker in results)
+    function = (
+        "`every` of LossLandscape is a function, of which several workers cannot tell whether it is the same on each; expected a number of steps, "
+        '"epoch" or None: give one of them.'
+    )
+    assert one["function"] == other["function"] == function
+    for every, refusal in ((2, one["other"]), (3, other["other"])):
+        expected = f"another worker does something else than this one, LossLandscape with every={every}; expected each to do the same: "
+        assert refusal == f"{expected}give all of them the same callbacks."
+    assert one["first"] == "worker 1 failed at VarianceShift with every=2, and its own message says why; expected all of them to: see its output."
+    assert other["first"].startswith("VarianceShift cannot evaluate its `data`; expected inputs for ")
+    assert one["chief"] == "another worker does not do the same as this one, LossLandscape with every=2; expected each to: give all of them the same callbacks."
 
 
 def test_without_workers_nothing_changes(strategy):
