@@ -37,6 +37,16 @@ def enable_fit(model: keras.Model) -> keras.Model:
     return model
 
 
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process is the one that should write files: the chief, or worker 0 where none is called so, or the only process.
+
+    Example:
+        >>> is_chief(tf.distribute.get_strategy())
+        True
+    """
+    return workers.is_chief(strategy)
+
+
 def _local_part(model, strategy, batch):
     if model.steps_per_execution != 1:
         raise ValueError(

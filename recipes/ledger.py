@@ -43,7 +43,9 @@ def read(folder):
     if name not in questions():
         raise Refusal(f"{path} is of the recipe {name}, which is not there; expected one of {', '.join(questions())}.")
     recipe = importlib.import_module(f"recipes.{name}").RECIPE
-    if given.keys() != {flag.name for flag in recipe.flags} or not evidence.keys() <= {claim.name for claim in recipe.claims}:
+    # Flags that are newer than the run have their defaults.
+    results["flags"] = {flag.name: given.get(flag.name, flag.default) for flag in recipe.flags}
+    if not given.keys() <= results["flags"].keys() or not evidence.keys() <= {claim.name for claim in recipe.claims}:
         raise Refusal(f"{path} has other flags or claims than recipes.{name} now; run it again in a new folder.")
     for claim in (claim for claim in recipe.claims if claim.name in evidence):
         _refuse_other_trainings(path, claim, evidence[claim.name], results["results"])

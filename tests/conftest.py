@@ -25,6 +25,11 @@ def execution(request):
     return EXECUTIONS[request.param]
 
 
+@pytest.fixture(scope="session")  # A second one in the process would count its collectives from the beginning again, and mix them up with the first's.
+def strategy():
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
 @pytest.fixture
 def rng():
     return np.random.default_rng(20150211)

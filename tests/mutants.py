@@ -88,6 +88,8 @@ EVIDENCE, PICTURES, SELECTION, TEST_EVIDENCE, TEST_PICTURES, TEST_SELECTION = (
     *(f"recipes/frame/{name}.py" for name in ("evidence", "pictures", "selection")),
     *(f"tests/recipes/frame/test_{name}.py" for name in ("evidence", "pictures", "selection")),
 )
+WORKERS, TEST_DISTRIBUTE = "keras_bn/inspection/workers.py", "tests/keras_bn/test_distribute.py"
+TEST_DISTRIBUTION = "tests/recipes/frame/test_distribution.py"
 LEDGER, TEST_LEDGER = "recipes/ledger.py", "tests/recipes/test_ledger.py"
 TEST_IMAGES, TEST_SOURCES, TEST_VGG = "tests/recipes/datasets/test_images.py", "tests/recipes/datasets/test_sources.py", "tests/recipes/nets/test_vgg.py"
 
@@ -424,8 +426,8 @@ MUTANTS = {
     ),
     "epochs start over": (
         TRAINING,
-        'training.hyperparameters["seed"], first)',
-        'training.hyperparameters["seed"], 0)',
+        'training.hyperparameters["seed"], first, part)',
+        'training.hyperparameters["seed"], 0, part)',
         [f"{TEST_TRAINING}::test_a_training_that_is_killed_ends_where_it_would_have_ended"],
     ),
     "test images normalised by themselves": (
@@ -664,7 +666,7 @@ MUTANTS = {
         [f"{TEST_OWN}::test_a_loss_that_is_none_is_refused"],
     ),
     "one replica's batch taken for the whole": (
-        TRAIN_BATCH,
+        WORKERS,
         "return parts[0] if len(parts) == 1 else tf.concat(parts, 0)",
         "return parts[0]",
         [f"{TEST_OWN}::test_a_loop_over_replicas"],
@@ -1976,6 +1978,42 @@ MUTANTS = {
         'records = [record for record in records if not record.get("is_end", False)]',
         "pass",
         [f"{TEST_TRAINING}::test_a_longer_training_goes_on_where_a_shorter_one_ended"],
+    ),
+    "a worker's part in place of the global batch": (
+        WORKERS,
+        "return strategy.gather(value, axis=0)",
+        "return strategy.experimental_local_results(value)[0]",
+        [f"{TEST_DISTRIBUTE}::test_callbacks_measure_the_global_batch_and_the_chief_writes"],
+    ),
+    "all workers write": (
+        "keras_bn/callbacks/instrument.py",
+        "if workers.is_chief(self._trained().distribute_strategy):",
+        "if True:",
+        [f"{TEST_DISTRIBUTE}::test_callbacks_measure_the_global_batch_and_the_chief_writes"],
+    ),
+    "a worker that failed is not heard of": (
+        WORKERS,
+        "if said[:, 1].any():",
+        "if False:",
+        [f"{TEST_DISTRIBUTE}::test_what_workers_cannot_do_together_is_refused_on_all"],
+    ),
+    "each process reads the first part": (
+        IMAGES,
+        "order[:, first : first + number]",
+        "order[:, :number]",
+        [f"{TEST_DISTRIBUTION}::test_parts_of_a_batch_are_the_batch"],
+    ),
+    "synchronized is not handed on": (
+        "recipes/frame/distribution.py",
+        "layer.synchronized = True",
+        "pass",
+        [f"{TEST_DISTRIBUTION}::test_unsynchronized_replicas_do_not", f"{TEST_DISTRIBUTION}::test_synchronized_replicas_train_as_one_device_does"],
+    ),
+    "weights that overflowed end the experiment": (
+        "recipes/frame/instruments.py",
+        'if "not all finite" in str(error):',
+        "if False:",
+        [f"{TEST_INSTRUMENTS}::test_a_net_whose_weights_overflowed_has_no_such_score"],
     ),
     "metrics of workers without an axis": (
         "keras_bn/distribute.py",

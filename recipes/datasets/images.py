@@ -137,7 +137,7 @@ class Images:
     def steps_per_epoch(self, batch_size):
         return self.training_size // batch_size
 
-    def training_batches(self, batch_size, seed, first_step=0):
+    def training_batches(self, batch_size, seed, first_step=0, part=(1, 0, 1)):
         """Batches of the training images, endlessly, from an optimizer step on.
 
         The order of an epoch is a function of (seed, epoch) alone, so that a training that goes on in its middle gets what it would have got. What an epoch's
@@ -147,20 +147,24 @@ class Images:
             batch_size: images a batch, at most as many as there are.
             seed: int.
             first_step: int, how many batches have been used.
+            part: (replicas in all, the first of this process, how many it has): what it reads of each batch, evenly divided and in order.
 
         Returns:
-            tf.data.Dataset of (x (batch_size, H, W, C) float32, y (batch_size,) int32).
+            tf.data.Dataset of (x (n, H, W, C) float32, y (n,) int32), n = batch_size / replicas in all: one batch a replica of this process after the other.
         """
         indices = tf.range(self.training_size)
         first_epoch, used = divmod(first_step, self.steps_per_epoch(batch_size))
 
         def order_of(epoch):
             order = tf.random.experimental.stateless_shuffle(indices, seed=tf.stack([tf.constant(seed, tf.int64), epoch]))
-            return tf.data.Dataset.from_tensor_slices(order[: self.steps_per_epoch(batch_size) * batch_size])
+            order = tf.reshape(order[: self.steps_per_epoch(batch_size) * batch_size], [-1, replicas, of_replica])
+            return tf.data.Dataset.from_tensor_slices(tf.reshape(order[:, first : first + number], [-1]))
 
+        replicas, first, number = part
+        of_replica = batch_size // replicas
         epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max)
-        order = epochs.flat_map(order_of).skip(used * batch_size)
-        return self._normalised(self.training.batches(order, batch_size, True)).prefetch(2)
+        order = epochs.flat_map(order_of).skip(used * number * of_replica)
+        return self._normalised(self.training.batches(order, of_replica, True)).prefetch(2)
 
     def test_batches(self, batch_size=500):
         """tf.data of all test images."""
@@ -201,7 +205,9 @@ class Images:
             x = tf.repeat(x, 3, axis=-1) if x.shape[-1] == 1 else x
             return (x - self.mean) / self.deviation, y
 
-        return batches.map(normalise)
+        options = tf.data.Options()
+        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA  # Several workers divide what each of them reads.
+        return batches.map(normalise).with_options(options)
 
     def _small(self, split):
         """Batches of (N, features) float32 and labels, of at most REFERENCE_PIXELS in height and width."""

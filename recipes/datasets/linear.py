@@ -43,9 +43,12 @@ class LinearMap:
     def steps_per_epoch(self, batch_size):
         return self.size // batch_size
 
-    def training_batches(self, batch_size, seed, first_step=0):
-        """All of it, endlessly."""
-        return tf.data.Dataset.from_tensors(self.arrays).repeat()
+    def training_batches(self, batch_size, seed, first_step=0, part=(1, 0, 1)):
+        """All of it, endlessly; or a replica's share after the other, as of `images.Images`."""
+        replicas, first, number = part
+        size = self.size // replicas
+        shares = tf.data.Dataset.from_tensor_slices(self.arrays).batch(size)
+        return shares.skip(first).take(number).repeat()
 
     def test_batches(self):
         return None

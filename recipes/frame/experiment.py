@@ -53,13 +53,14 @@ def named(recipe, trainings):
     return ordered
 
 
-def conduct(recipe, trainings, workdir):
+def conduct(recipe, trainings, workdir, distribution=training.ONE_DEVICE):
     """Trains all that is not finished yet, one after the other.
 
     Args:
         recipe: `recipe.Recipe`.
         trainings: dict, from `named`.
         workdir: `workdir.Workdir`, entered.
+        distribution: `distribution.Distribution`.
 
     Returns:
         `Experiment`.
@@ -74,7 +75,7 @@ def conduct(recipe, trainings, workdir):
             progress.begin(number, name, one.task.score)
             finished = _finished(folder, one)
             if finished is None:
-                finished = _train(name, one, trainings, workdir, progress)
+                finished = _train(name, one, trainings, workdir, progress, distribution)
                 progress.end(_described(one.task, finished[0]))
             else:
                 progress.end(f"{_described(one.task, finished[0])} (finished earlier)")
@@ -85,7 +86,7 @@ def conduct(recipe, trainings, workdir):
     return Experiment(trainings, [{"run": name, **result} for name, result in results.items()], tables.tidy(records, hyperparameters), recipe.usual)
 
 
-def _train(name, one, trainings, workdir, progress):
+def _train(name, one, trainings, workdir, progress, distribution):
     folder = workdir.path / "runs" / name
     files.write_json(folder / "config.json", {**one.hyperparameters, "batch_size": one.batch_size, "steps": one.steps})
 
@@ -93,9 +94,9 @@ def _train(name, one, trainings, workdir, progress):
         if one.start is None:
             return None
         [start] = [name for name, other in trainings.items() if other is one.start]
-        return training.restored(one.start, workdir.path / "runs" / start)
+        return training.restored(one.start, workdir.path / "runs" / start, distribution)
 
-    records, net = training.train(one, folder, workdir.tensorboard / name, progress, net_of_start)
+    records, net = training.train(one, folder, workdir.tensorboard / name, progress, net_of_start, distribution)
     result = {
         **one.hyperparameters,
         **one.task.result(records),

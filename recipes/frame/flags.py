@@ -182,6 +182,23 @@ WORKDIR = Flag(
     "Folder for all that the experiment leaves behind; the same command with the same folder goes on where it was, and one with more seeds, contestants, "
     "learning rates or epochs adds to it. Default: a new folder under runs/, printed.",
 )
+DISTRIBUTION = (
+    Flag(
+        "strategy",
+        "none",
+        Choice(("none", "mirrored", "multi_worker")),
+        "none: trains on one device; mirrored: on all local ones; multi_worker: in the processes that TF_CONFIG names. --batch_size is that of all together.",
+    ),
+    Flag(
+        "synchronized",
+        False,
+        absl_flags.BooleanParser(),
+        "Batch normalisation by the statistics of the whole batch instead of those of each replica's part; without a strategy it changes nothing.",
+    ),
+    Flag("workers", None, Integer(lower_bound=2), "Starts so many processes on this machine, with --strategy=multi_worker."),
+    Flag("logical_cpus", None, Integer(1, 64), "Divides the CPU into so many devices, to try --strategy=mirrored without accelerators."),
+    Flag("dtype_policy", "float32", Choice(("float32", "float64", "mixed_float16", "mixed_bfloat16")), "Keras's dtype policy of all layers."),
+)
 ALWAYS = (WORKDIR, Flag("help", False, absl_flags.BooleanParser(), "Shows this."))
 
 

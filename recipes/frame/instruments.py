@@ -44,7 +44,12 @@ def recalibrated(data, task, with_dropout=False, batch_size=100, method="sequent
     def measure(net):
         if not _normalises_by_variance(net):
             return {}
-        changes = surgery.recalibrate(net, data.drawn(POPULATION, batch_size), method=method, dropout=with_dropout, verbose=False)
+        try:
+            changes = surgery.recalibrate(net, data.drawn(POPULATION, batch_size), method=method, dropout=with_dropout, verbose=False)
+        except ValueError as error:
+            if "not all finite" in str(error):
+                return {}  # Weights may overflow while the loss stays finite: a ReLU can make 0 of NaN.
+            raise
         try:
             logs = net.evaluate(data.test_batches().map(lambda x, y: (x, task.targets(net, y))), verbose=0, return_dict=True)
         finally:

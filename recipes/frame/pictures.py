@@ -18,6 +18,7 @@ from recipes.frame import claims, files, report
 WIDEST_ROW = 3  # Panels beside each other.
 MOST_MARKERS, MOST_TICKS = 12, 6  # Along a line, below it.
 TITLE_CHARACTERS = 55  # A line of a title, 5 inches.
+SMALLEST_DRAWN = 1e-17  # Less than float64 tells from 1: where exact zeros are drawn on logarithmic axes.
 PALETTE = "colorblind"  # Ten colours that the colour-blind can tell apart.
 
 
@@ -64,6 +65,8 @@ def summary(judged):
     figure, axes = plt.subplots(lines, columns, figsize=(4.6 * columns, 0.4 + 3.1 * lines), squeeze=False, layout="constrained")
     for axis, (claim, said, evidence) in zip(axes.flat, judged):
         rows = pd.DataFrame([{"group": group, "value": value} for group, values in evidence.items() for value in values])
+        if claim.rule.scale == "log":
+            rows["value"] = rows["value"].clip(lower=SMALLEST_DRAWN)
         look = dict(x="group", y="value", hue="group", palette=sns.color_palette(PALETTE, len(evidence)), legend=False, ax=axis)
         sns.stripplot(rows, **look, size=7, alpha=0.75, jitter=0.12)
         sns.pointplot(rows, **look, errorbar=None, marker="_", markersize=34, markeredgewidth=2.5, linestyle="none")

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_bn import summaries
+from keras_bn import distribute, summaries
 from recipes.frame import files
 
 
@@ -23,13 +23,15 @@ class Probe(keras.callbacks.Callback):
         self.measure, self.every, self.log_dir, self.history = measure, every, log_dir, []
 
     def on_train_begin(self, logs=None):
-        self.step, self.log = int(self.model.optimizer.iterations.numpy()), summaries.Log.open(self.log_dir)
+        self.step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
+        self.log = summaries.Log.open(self.log_dir) if distribute.is_chief(self.model.distribute_strategy) else None
 
     def on_train_batch_begin(self, batch, logs=None):
         if self.step % self.every == 0:
             values = {quantity: float(value) for quantity, value in self.measure(self.model).items()}
             self.history.append({"step": self.step, **files.finite(values)})
-            self.log.write(self.step, summaries.Measured(values, {}, {}), self)
+            if self.log is not None:
+                self.log.write(self.step, summaries.Measured(values, {}, {}), self)
 
     def on_train_batch_end(self, batch, logs=None):
         self.step += 1

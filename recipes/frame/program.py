@@ -37,20 +37,29 @@ def conduct(recipe, settings):
         settings: namespace, as of `flags.parsed`.
     """
     # Not at the top of the file: --help and a mistyped flag need not wait for TensorFlow.
-    from recipes.frame import claims, experiment, machine, pictures, report, selection, workdir
+    from recipes.frame import claims, distribution, experiment, launch, machine, pictures, report, selection, workdir
 
     path = files.local("workdir", settings.workdir or f"runs/{recipe.name}-{datetime.datetime.now():%Y-%m-%d-%H%M%S}")
     settings = workdir.merged(path, recipe, settings)
+    if settings.workers and not launch.is_worker():
+        launch.run(recipe, settings, path)
+        return
+    launch.end_with_parent()
+    distributed = distribution.begin(settings)
     data = recipe.data(settings)
     trainings = experiment.named(recipe, recipe.trainings(settings, data))
     if not trainings:
         raise Refusal("these flags leave nothing to train; python -m recipes." + f"{recipe.name} --help says which contestants there are of what.")
-    _refuse_large_batches(trainings)
+    for one in trainings.values():
+        _refuse_large_batches(one)
+        distribution.refuse_uneven(one.batch_size, distributed)
     about_machine = machine.described()
-    with workdir.Workdir(path, recipe, settings, data.described, about_machine) as folder, folder.resumable(data):
+    with distributed.workdir(path) as place, workdir.Workdir(place, recipe, settings, data.described, about_machine) as folder, folder.resumable(data):
         counted = f"{len(trainings)} training{'' if len(trainings) == 1 else 's'}"
         print(f"{counted} on {data.in_words}, with {machine.device(about_machine)}, into {folder.path}", flush=True)
-        conducted = experiment.conduct(recipe, trainings, folder)
+        conducted = experiment.conduct(recipe, trainings, folder, distributed)
+        if not distributed.is_chief:
+            return
         judged = claims.judged(recipe.claims, conducted)
         drawn = [picture for picture in [*summary(judged), *recipe.pictures] if pictures.save(picture, conducted, judged, folder.path)]
         notes = recipe.notes(settings)
@@ -81,7 +90,6 @@ def summary(judged):
     return [Picture("summary", "what was found of each claim", lambda _: pictures.summary(judged))] if judged else []
 
 
-def _refuse_large_batches(trainings):
-    for one in trainings.values():
-        if one.batch_size > one.data.training_size:
-            raise Refusal(f"a batch of {one.batch_size} is more than the {one.data.training_size} training examples; choose a smaller one.")
+def _refuse_large_batches(training):
+    if training.batch_size > training.data.training_size:
+        raise Refusal(f"a batch of {training.batch_size} is more than the {training.data.training_size} training examples; choose a smaller one.")

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from recipes.frame.flags import Flag
+from recipes.frame.flags import DISTRIBUTION, Flag
 
 SHORT = {"learning_rate": "lr", "initializer": "init"}  # In the names of trainings, and on TensorBoard's HParams page.
 
@@ -92,7 +92,7 @@ class Recipe:
 
     name: of its module.
     text: the module's docstring, whose first line is the question.
-    flags: those that it has, beside --workdir, --preset and --help.
+    flags: those that it has, beside --workdir, --preset and --help; those of `flags.DISTRIBUTION` are added.
     nets: function of the settings, returns what is trained, in words.
     data: function of the settings, returns the data of its trainings.
     trainings: function of (settings, data), returns a list of `Training`; an empty one is refused.
@@ -111,6 +111,9 @@ class Recipe:
     pictures: Sequence[Picture] = ()
     presets: dict[str, dict] = dataclasses.field(default_factory=dict)
     notes: Callable = lambda settings: []
+
+    def __post_init__(self):
+        object.__setattr__(self, "flags", [*self.flags, *DISTRIBUTION])
 
     @property
     def question(self):

@@ -10,10 +10,13 @@ import numpy as np
 
 from keras_bn import summaries
 from recipes.frame import checkpoint, files
+from recipes.frame.distribution import Distribution
 from recipes.frame.records import has_diverged
 
+ONE_DEVICE = Distribution()
 
-def train(training, folder, log_dir, progress, net_of_start):
+
+def train(training, folder, log_dir, progress, net_of_start, distribution=ONE_DEVICE):
     """Trains until `training.steps`, and measures at the end; continues from the checkpoint in `folder` if there is one.
 
     Args:
@@ -23,6 +26,7 @@ def train(training, folder, log_dir, progress, net_of_start):
         progress: an object with the methods `step()`, called after each optimizer step, `record(record)`, after each record, and `skip(number)`, once, with
             the number of steps that an earlier call has made.
         net_of_start: function that returns the trained net that this one begins with, or None.
+        distribution: `distribution.Distribution`.
 
     Returns:
         (records, net). records: dicts with "step" (optimizer updates so far) and a number a quantity: seconds, loss and the task's metrics at each record,
@@ -36,15 +40,15 @@ def train(training, folder, log_dir, progress, net_of_start):
     gc.collect()
     net_to_start_from = None if records else net_of_start()  # In front of the seed, as building it draws random numbers, too.
     keras.utils.set_random_seed(int(np.random.SeedSequence(training.seed).generate_state(1)[0]))
-    net = _built(training, net_to_start_from)
+    net = _built(training, net_to_start_from, distribution)
     if records:
         checkpoint.restore(path, net)
-    step = int(net.optimizer.iterations.numpy())
+    step = int(keras.ops.convert_to_numpy(net.optimizer.iterations))
     progress.skip(step)
     log = _Log(folder, log_dir, records)
     for first, last in _spans(step, training.steps, training.steps_a_record):
         if not has_diverged(log.records):
-            _fit(net, training, first, last, log, path, progress)
+            _fit(net, training, first, last, log, path, progress, distribution)
     if not has_diverged(log.records) and training.at_end and not _is_measured(log.records, training.steps):
         quantities, began = {}, time.monotonic()
         for measure in training.at_end:
@@ -56,19 +60,20 @@ def train(training, folder, log_dir, progress, net_of_start):
     return log.records, net
 
 
-def restored(training, folder):
+def restored(training, folder, distribution=ONE_DEVICE):
     """The trained net of a finished training."""
-    net = _built(training, None)
+    net = _built(training, None, distribution)
     checkpoint.restore(folder / "checkpoint.npz", net)
     return net
 
 
-def _built(training, net_to_start_from):
+def _built(training, net_to_start_from, distribution):
     """The net, ready to be trained or restored."""
-    net = training.build(net_to_start_from)
-    training.task.compile(net, training.optimizer(), training.jit_compile)
-    net.optimizer.build(net.trainable_variables)
-    return net
+    with distribution.scope():
+        net = training.build(net_to_start_from)
+        training.task.compile(net, training.optimizer(), training.jit_compile)
+        net.optimizer.build(net.trainable_variables)
+    return distribution.prepare(net)
 
 
 def read_records(folder):
@@ -86,16 +91,19 @@ def _spans(step, end, steps_a_record):
     return [(first, last) for first, last in ((step, next_record), (next_record, end)) if first < last]
 
 
-def _fit(net, training, first, last, log, path, progress):
+def _fit(net, training, first, last, log, path, progress, distribution):
     steps = min(training.steps_a_record, last - first)
     instruments = training.instruments(net, log.run_folder)
 
     def with_targets(x, y):
         return x, training.task.targets(net, y)
 
+    def batches(part):
+        return training.data.training_batches(training.batch_size, training.hyperparameters["seed"], first, part).map(with_targets)
+
     validation = training.data.test_batches()
     net.fit(
-        training.data.training_batches(training.batch_size, training.hyperparameters["seed"], first).map(with_targets),
+        distribution.batches(batches),
         validation_data=None if validation is None else validation.map(with_targets),
         epochs=math.ceil((last - first) / steps),
         steps_per_epoch=steps,
@@ -115,7 +123,7 @@ class _Watch(keras.callbacks.Callback):
         self.taken = [0] * len(instruments)  # How many of each one's measurements are recorded.
 
     def on_train_begin(self, logs=None):
-        self.step = int(self.model.optimizer.iterations.numpy())
+        self.step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
 
     def on_epoch_begin(self, epoch, logs=None):
         self.began = time.monotonic()

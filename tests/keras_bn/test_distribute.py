@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 
 import distributed
 import numpy as np
@@ -143,3 +144,12 @@ def test_without_workers_nothing_changes(strategy):
         mirrored = distribute.enable_fit(distributed.model(True))
     for net in (alone, mirrored):
         assert "train_step" not in vars(net)
+
+
+def test_the_example_of_the_docs_runs(tmp_path, monkeypatch):
+    [code] = re.findall(r"```python\n(.*?)```", (pathlib.Path(__file__).parents[2] / "docs" / "distribution.md").read_text(), re.DOTALL)
+    (tmp_path / "example.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    one, other = workers.run(tmp_path / "example.py")
+    assert one == other
+    assert one.endswith(" 2\n")

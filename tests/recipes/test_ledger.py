@@ -10,7 +10,7 @@ from PIL import Image
 
 from recipes import deep_vgg, ledger
 
-FLAGS = {flag.name: flag.default for flag in deep_vgg.FLAGS}
+FLAGS = {flag.name: flag.default for flag in deep_vgg.RECIPE.flags}
 HYPERPARAMETERS = {"depth": 19, "initializer": "glorot_uniform", "learning_rate": 0.01}
 MACHINE = {"cpu": "a CPU", "cores": 2, "tensorflow": "2.21.0", "keras": "3.15.1"}
 EVIDENCE = {"batch_norm": [0.9, 0.8, 0.85], "plain": [0.1, 0.1, 0.1]}
@@ -117,7 +117,7 @@ def test_the_ledger_of_this_project_follows_from_its_runs():
     ("differing", "complaint"),
     [
         ({"recipe": "nosuch"}, "/results.json is of the recipe nosuch, which is not there; expected one of "),
-        ({"flags": {"seeds": [0]}}, "/results.json has other flags or claims than recipes.deep_vgg now; run it again in a new folder."),
+        ({"flags": {**FLAGS, "nosuch": 1}}, "/results.json has other flags or claims than recipes.deep_vgg now; run it again in a new folder."),
         ({"claims": [{"name": "nosuch", "evidence": {}}]}, "/results.json has other flags or claims than recipes.deep_vgg now; run it again in a new folder."),
         (
             {"claims": [claim("bn_trains_deep", {"batch_norm": [0.9] * 4, "plain": [0.1] * 4})]},

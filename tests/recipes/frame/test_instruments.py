@@ -46,6 +46,15 @@ def test_the_score_with_re_estimated_statistics_is_of_the_net_with_them(make, da
     assert result == {"recalibrated_test_accuracy": pytest.approx(accuracy, abs=1e-6)}
 
 
+def test_a_net_whose_weights_overflowed_has_no_such_score(make, dataset):
+    training = make("batch_norm")
+    net = training.build(None)
+    training.task.compile(net, "sgd", False)
+    kernel = next(layer.kernel for layer in net.layers if hasattr(layer, "kernel"))
+    kernel.assign(np.full(kernel.shape, np.nan))
+    assert instruments.recalibrated(dataset, training.task)(net) == {}
+
+
 def test_a_net_without_batch_normalisation_has_no_such_score(make, dataset):
     training = make("plain")
     assert instruments.recalibrated(dataset, training.task)(training.build(None)) == {}

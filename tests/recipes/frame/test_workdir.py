@@ -36,7 +36,7 @@ def test_a_new_folder_gets_the_flags(tmp_path):
     config = files.read_json(tmp_path / "a/b/config.json")
     assert (config["recipe"], config["data"], config["machines"]) == ("deep_vgg", "digits", [{"cores": 2}])
     assert config["flags"]["epochs"] == 3
-    assert config["flags"].keys() == {flag.name for flag in deep_vgg.FLAGS}
+    assert config["flags"].keys() == {flag.name for flag in deep_vgg.RECIPE.flags}
     assert "--epochs=3\n" in (tmp_path / "a/b/flagfile").read_text()
 
 

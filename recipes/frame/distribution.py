@@ -1,0 +1,135 @@
+"""Where a recipe trains: on one device, on all local ones, or in several processes, of which one writes."""
+
+import contextlib
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+import keras_bn
+from recipes.frame.refusal import Refusal
+
+NONE, MIRRORED, MULTI_WORKER = "none", "mirrored", "multi_worker"
+LONGEST_WAIT = 60  # Seconds until a worker that does not answer is an error.
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+class Part(NamedTuple):
+    """What one process reads of each batch: that of the replicas `first` to `first + number - 1`, of `of` in all."""
+
+    of: int
+    first: int
+    number: int
+
+
+class Distribution:
+    """How nets are made, how batches are divided, and whether this process writes.
+
+    Args:
+        strategy: a `tf.distribute.Strategy`, or None.
+        synchronized: whether batch normalisation takes its statistics from the whole batch.
+        dtype_policy: of Keras, of all layers.
+    """
+
+    def __init__(self, strategy=None, synchronized=False, dtype_policy="float32"):
+        self.strategy, self.synchronized, self.dtype_policy = strategy, synchronized, dtype_policy
+
+    @property
+    def replicas(self):
+        return 1 if self.strategy is None else self.strategy.num_replicas_in_sync
+
+    @property
+    def is_chief(self):
+        """Whether this process writes: worker 0 or the chief, or the only one."""
+        return self.strategy is None or keras_bn.distribute.is_chief(self.strategy)
+
+    @contextlib.contextmanager
+    def scope(self):
+        """A context within which nets are made."""
+        before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(self.dtype_policy)
+        try:
+            with contextlib.nullcontext() if self.strategy is None else self.strategy.scope():
+                yield
+        finally:
+            keras.config.set_dtype_policy(before)
+
+    def prepare(self, net):
+        """Makes a net that was compiled in the scope trainable here."""
+        if self.synchronized:
+            for layer in net.layers:
+                if isinstance(layer, keras_bn.BatchNormalization) and layer.virtual_batch_size is None and getattr(layer, "normalises_by_variance", True):
+                    layer.synchronized = True
+        return keras_bn.distribute.enable_fit(net)
+
+    def batches(self, make):
+        """What `fit` takes: `make(part)` returns a tf.data of this process's replicas' batches, one after the other."""
+        if self.strategy is None:
+            return make(Part(1, 0, 1))
+
+        def of_process(context):
+            number = self.replicas // context.num_input_pipelines
+            return make(Part(self.replicas, context.input_pipeline_id * number, number))
+
+        return self.strategy.distribute_datasets_from_function(of_process)
+
+    @contextlib.contextmanager
+    def workdir(self, path):
+        """The folder to write to: `path`, or for a process that does not write a copy of what it holds, which is deleted at the end."""
+        if self.is_chief:
+            yield path
+            return
+        with tempfile.TemporaryDirectory() as scratch:
+            for name in ("config.json", "runs"):
+                source = path / name
+                if source.is_dir():
+                    shutil.copytree(source, os.path.join(scratch, name), dirs_exist_ok=True)
+                elif source.exists():
+                    shutil.copy(source, scratch)
+            yield type(path)(scratch)
+
+
+def begin(settings):
+    """The `Distribution` of these settings; called before TensorFlow computes anything.
+
+    Raises:
+        Refusal: what the flags say together cannot be done.
+    """
+    kind = MULTI_WORKER if settings.workers else settings.strategy
+    if kind != NONE and settings.jit_compile:
+        raise Refusal(f"--jit_compile received with --strategy={kind}, and XLA cannot compile what replicas exchange; leave one of them out.")
+    if settings.logical_cpus:
+        devices = tf.config.list_physical_devices("CPU")
+        tf.config.set_logical_device_configuration(devices[0], [tf.config.LogicalDeviceConfiguration()] * settings.logical_cpus)
+    strategy = None
+    if kind == MIRRORED:
+        cpus = [device.name.removeprefix("/device:") for device in tf.config.list_logical_devices("CPU")] if settings.logical_cpus else None
+        strategy = tf.distribute.MirroredStrategy(cpus)
+    if kind == MULTI_WORKER:
+        strategy = _among_workers()
+    return Distribution(strategy, settings.synchronized, settings.dtype_policy)
+
+
+def refuse_uneven(batch_size, distribution):
+    """Raises a Refusal where a batch cannot be divided evenly."""
+    if batch_size % distribution.replicas:
+        raise Refusal(f"a batch of {batch_size} is not divisible by {distribution.replicas} replicas; choose a multiple of {distribution.replicas}.")
+
+
+def _among_workers():
+    resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
+    addresses = [address for tasks in resolver.cluster_spec().as_dict().values() for address in tasks]
+    if not addresses:
+        raise Refusal("--strategy=multi_worker without TF_CONFIG; set it for each process as TensorFlow describes, or start local ones by --workers=2.")
+    watchdog = subprocess.Popen([sys.executable, "-m", "recipes.frame.watchdog", str(os.getpid()), str(LONGEST_WAIT), *addresses], cwd=ROOT)
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+    finally:
+        watchdog.kill()
+        watchdog.wait()

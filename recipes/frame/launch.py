@@ -1,0 +1,96 @@
+"""Starts the processes of --workers on this machine, and ends them all when one fails."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+from recipes.frame import flags
+from recipes.frame.refusal import Refusal
+
+PARENT = "RECIPES_PARENT"  # The process that started this one.
+GRACE = 20  # Seconds that the others have to end by themselves behind one that failed.
+
+
+def is_worker():
+    """Whether this process is one of several already."""
+    return "TF_CONFIG" in os.environ
+
+
+def run(recipe, settings, path):
+    """Runs the recipe in `settings.workers` processes until all have ended; worker 0 prints.
+
+    Raises:
+        Refusal: a worker failed; the message is the last line that it wrote.
+    """
+    ports = _free_ports(settings.workers)
+    given = [f"--{flag.name}={flags.written(value)}" for flag in recipe.flags if (value := getattr(settings, flag.name)) is not None]
+    command = [sys.executable, "-m", f"recipes.{recipe.name}", *given, f"--workdir={path}"]
+    outputs = [tempfile.TemporaryFile() for _ in ports]
+    workers = []
+    try:
+        for index, output in enumerate(outputs):
+            config = {"cluster": {"worker": [f"localhost:{port}" for port in ports]}, "task": {"type": "worker", "index": index}}
+            environment = {**os.environ, "TF_CONFIG": json.dumps(config), PARENT: str(os.getpid())}
+            workers.append(subprocess.Popen(command, env=environment, stdout=None if index == 0 else output, stderr=output))
+        _wait(workers)
+    except KeyboardInterrupt:  # The terminal has interrupted the workers, too; the first says how to go on.
+        _wait_for(workers, GRACE)
+        sys.exit(130)
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+    failed = next((index for index, worker in enumerate(workers) if worker.returncode not in (0, -signal.SIGKILL)), None)
+    if failed is None:
+        failed = next((index for index, worker in enumerate(workers) if worker.returncode), None)
+    if failed is not None:
+        raise Refusal(f"worker {failed} ended with status {workers[failed].returncode}: {_last_line(outputs[failed])}; the same command goes on where it was.")
+
+
+def end_with_parent():
+    """In a worker: ends it when the process that started it is gone."""
+    parent = os.environ.get(PARENT)
+
+    def watch():
+        while os.getppid() == int(parent):
+            time.sleep(1)
+        os._exit(1)
+
+    if parent:
+        threading.Thread(target=watch, daemon=True).start()
+
+
+def _wait(workers):
+    """Until all have ended, or GRACE seconds behind the first that failed."""
+    while any(worker.poll() is None for worker in workers):
+        if any(worker.returncode for worker in workers):
+            return _wait_for(workers, GRACE)
+        time.sleep(0.1)
+
+
+def _wait_for(workers, seconds):
+    end = time.monotonic() + seconds
+    while any(worker.poll() is None for worker in workers) and time.monotonic() < end:
+        time.sleep(0.1)
+
+
+def _last_line(output):
+    output.seek(0)
+    lines = [line for line in output.read().decode(errors="replace").splitlines() if line.strip()]
+    return lines[-1].removeprefix("error: ").rstrip(".") if lines else "it wrote nothing"
+
+
+def _free_ports(number):
+    holders = [socket.socket() for _ in range(number)]
+    for holder in holders:
+        holder.bind(("localhost", 0))
+    ports = [holder.getsockname()[1] for holder in holders]
+    for holder in holders:
+        holder.close()
+    return ports
