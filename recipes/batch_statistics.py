@@ -118,7 +118,7 @@ def gain(name, what, **regulariser):
 
     gained = evidence.Differences({one: (case(one, **regulariser), case(one)) for one in (PLAIN, BATCH_NORM)})
     rule = claims.Better(PLAIN, BATCH_NORM, what=f"test accuracy gained by {what}")
-    return Claim(name, f"{what} improves a net less when it has batch normalisation", REGULARISER, gained, rule)
+    return Claim(name, f"{what[0].upper()}{what[1:]} improves a net less when it has batch normalisation", REGULARISER, gained, rule)
 
 
 def overfitting(training, test):
@@ -143,7 +143,7 @@ CLAIMS = [
     larger("ghosts_at_large", GENERALISE, "Hoffer et al.", contestants(LARGEST, GHOST, BATCH_NORM), *REACHES),
     larger("regularises", OF_ITSELF, REGULARISER, contestants(REGULARISED_BATCH, PLAIN, BATCH_NORM), *OVERFITS, what=GAP),
     gain("less_dropout", "Dropout", rate=DROPOUT_RATE),
-    gain("less_weight_decay", "Weight decay", weight_decay=WEIGHT_DECAY),
+    gain("less_weight_decay", "weight decay", weight_decay=WEIGHT_DECAY),
 ]
 
 

@@ -1,0 +1,43 @@
+"""What each of two workers does for test_distribute.py: trains with Keras's BackupAndRestore; worker 1 is killed in the second epoch, once."""
+
+import json
+import os
+import pathlib
+import signal
+import sys
+
+import distributed
+import keras
+import tensorflow as tf
+
+from keras_bn import distribute
+
+
+class KilledOnce(keras.callbacks.Callback):
+    def __init__(self, path):
+        super().__init__()
+        self.path = path
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.epoch == 1 and batch == 1 and not self.path.exists():
+            self.path.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+
+def main(folder):
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    index = strategy.cluster_resolver.task_id
+    with strategy.scope():
+        model = distribute.enable_fit(distributed.model(False))
+    x, y = distributed.data()
+    killed = [KilledOnce(pathlib.Path(folder) / "killed")] if index == 1 else []
+    backup = keras.callbacks.BackupAndRestore(f"{folder}/backup{index}")  # Of each worker's own, as all of them write.
+    history = model.fit(x, y, batch_size=16, epochs=3, shuffle=False, verbose=0, callbacks=[backup, *killed]).history["loss"]
+    print(json.dumps([history, distributed.statistics(model.layers[1])["variance"].tolist()]))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
