@@ -1979,6 +1979,12 @@ MUTANTS = {
         "pass",
         [f"{TEST_TRAINING}::test_a_longer_training_goes_on_where_a_shorter_one_ended"],
     ),
+    "rounding of a shared mean that is left": (
+        "keras_bn/arithmetic/replicas.py",
+        "return Centre(total, shift, error, variance)",
+        "return Centre(total, shift, tf.zeros_like(error), variance)",
+        ["tests/keras_bn/layers/test_replicas.py::test_synchronized_statistics_are_those_of_the_whole_batch"],
+    ),
     "a worker's part in place of the global batch": (
         WORKERS,
         "return strategy.gather(value, axis=0)",

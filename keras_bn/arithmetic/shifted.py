@@ -33,6 +33,10 @@ class Centre(NamedTuple):
     def deviations(self, x):
         return (x - self.shift) - self.error
 
+    def deviation_from(self, value):
+        """The mean less a value that is near, without the rounding of the mean."""
+        return (self.shift - value) + self.error
+
 
 def centre(x: tf.Tensor, mask: tf.Tensor | None, axes: list[int], few_operations: bool = False) -> Centre:
     """The moments of `x` over `axes`.

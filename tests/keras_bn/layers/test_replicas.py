@@ -7,9 +7,18 @@ import tensorflow as tf
 
 import keras_bn
 import reference
+from keras_bn.arithmetic import replicas
 
 # (axis, shape of an example, examples on each replica)
 CASES = [(-1, (4,), (6, 6)), (-1, (5, 4), (6, 6)), (1, (4, 5), (6, 6)), (-1, (5, 4), (9, 2)), (-1, (5, 4), (7, 0))]
+
+
+@pytest.fixture(params=["table", "sums"])
+def form(request, monkeypatch):
+    """How replicas exchange their moments: as few of them do, and as many do."""
+    if request.param == "sums":
+        monkeypatch.setattr(replicas, "MOST_IN_A_TABLE", 1)
+    return request.param
 
 
 def per_replica(strategy, values, dtype=tf.float32):
@@ -51,7 +60,7 @@ def data(inputs, rng, axis, shape, sizes):
 
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize(("axis", "shape", "sizes"), CASES)
-def test_synchronized_statistics_are_those_of_the_whole_batch(axis, shape, sizes, masked, strategy, inputs, rng):
+def test_synchronized_statistics_are_those_of_the_whole_batch(axis, shape, sizes, masked, form, strategy, inputs, rng):
     layer = built(strategy, axis, shape, synchronized=True)
     xs, dys = data(inputs, rng, axis, shape, sizes)
     masks = [rng.random(np.delete(x.shape, axis)) < 0.7 for x in xs] if masked else None
@@ -87,7 +96,7 @@ def test_synchronized_when_a_tensor_decides(decision, strategy, inputs, rng):
         np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-6)
 
 
-def test_synchronized_statistics_are_right_far_from_zero(strategy, rng):
+def test_synchronized_statistics_are_right_far_from_zero(form, strategy, rng):
     layer = built(strategy, -1, (4,), synchronized=True)
     xs = [(rng.normal(size=(size, 4)) + 1e4).astype("float32") for size in (500, 300)]
     trained(strategy, layer, xs, xs)
@@ -111,8 +120,8 @@ def test_unsynchronized_replicas_normalise_by_themselves_and_are_averaged_where_
     np.testing.assert_allclose(layer.moving_variance.numpy(), np.mean(variances, axis=0), rtol=1e-5)
 
 
-def test_a_collective_a_layer(strategy, inputs):
-    """One all-reduce forward: count, mean and variance travel together."""
+def test_a_collective_a_layer(form, strategy, inputs):
+    """One all-reduce forward of few replicas: count, mean and variance travel together; of many two, whose size does not grow with their number."""
     layer = built(strategy, -1, (4,), synchronized=True)
     xs = per_replica(strategy, [inputs((6, 4)), inputs((6, 4))])
     reduced = []
@@ -125,7 +134,10 @@ def test_a_collective_a_layer(strategy, inputs):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tf.distribute.ReplicaContext, "all_reduce", counting)
         tf.function(lambda xs: strategy.run(lambda x: layer(x, training=True), args=(xs,))).get_concrete_function(xs)
-    assert len(reduced) == 2  # On each of the two replicas one.
+    if form == "table":
+        assert [value.shape.num_elements() for value in reduced] == [2 * 3 * 4] * 2  # On each of the two replicas one.
+    else:
+        assert [value.shape.num_elements() for value in reduced] == [2 * 4] * 4
 
 
 @pytest.mark.parametrize("synchronized", [False, True])
@@ -153,7 +165,7 @@ def test_fit_save_and_load(synchronized, strategy, inputs, tmp_path):
     np.testing.assert_allclose(layer.moving_mean.numpy(), before, rtol=1e-6)
 
 
-def test_finite_values_whose_squares_are_not_give_no_nan(strategy, inputs, rng):
+def test_finite_values_whose_squares_are_not_give_no_nan(form, strategy, inputs, rng):
     layer = built(strategy, -1, (4,), synchronized=True)
     xs, dys = data(inputs, rng, -1, (4,), (6, 6))
     y, gradients = trained(strategy, layer, [x * np.float32(1e20) for x in xs], dys)
