@@ -1,4 +1,4 @@
-"""Starts the processes of --workers on this machine, and ends them all when one fails."""
+"""Starts several workers on this machine, and ends them all when one fails."""
 
 import json
 import os
@@ -10,7 +10,6 @@ import tempfile
 import threading
 import time
 
-from recipes.frame import flags
 from recipes.frame.refusal import Refusal
 
 PARENT = "RECIPES_PARENT"  # The process that started this one.
@@ -22,15 +21,19 @@ def is_worker():
     return "TF_CONFIG" in os.environ
 
 
-def run(recipe, settings, path):
-    """Runs the recipe in `settings.workers` processes until all have ended; worker 0 prints.
+def run(number, module, *arguments):
+    """Runs a module as a program in several processes until all have ended; worker 0 prints.
+
+    Args:
+        number: of processes.
+        module: its name.
+        arguments: of the program.
 
     Raises:
         Refusal: a worker failed; the message is the last line that it wrote.
     """
-    ports = _free_ports(settings.workers)
-    given = [f"--{flag.name}={flags.written(value)}" for flag in recipe.flags if (value := getattr(settings, flag.name)) is not None]
-    command = [sys.executable, "-m", f"recipes.{recipe.name}", *given, f"--workdir={path}"]
+    ports = _free_ports(number)
+    command = [sys.executable, "-m", module, *arguments]
     outputs = [tempfile.TemporaryFile() for _ in ports]
     workers = []
     try:

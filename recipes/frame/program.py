@@ -42,7 +42,8 @@ def conduct(recipe, settings):
     path = files.local("workdir", settings.workdir or f"runs/{recipe.name}-{datetime.datetime.now():%Y-%m-%d-%H%M%S}")
     settings = workdir.merged(path, recipe, settings)
     if settings.workers and not launch.is_worker():
-        launch.run(recipe, settings, path)
+        given = [f"--{flag.name}={flags.written(value)}" for flag in recipe.flags if (value := getattr(settings, flag.name)) is not None]
+        launch.run(settings.workers, f"recipes.{recipe.name}", *given, f"--workdir={path}")
         return
     launch.end_with_parent()
     distributed = distribution.begin(settings)

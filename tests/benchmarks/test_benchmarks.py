@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 from absl import flags
 
-from benchmarks import folding, layer, networks, recalibration, train_step
+from benchmarks import exchange, folding, layer, networks, recalibration, train_step
 from keras_bn import BatchNormalization
 from recipes.frame import machine
 
@@ -95,7 +95,25 @@ def test_recalibration_tells_errors_before_and_after(monkeypatch, capsys):
     assert "| a: Dropout in front of the last BN of each block |" in output
 
 
-@pytest.mark.parametrize("benchmark", ["folding", "recalibration"])
+def test_exchange_tells_messages_and_bytes(tmp_path):
+    path = tmp_path / "exchange.json"
+    process = run("exchange", f"--json={path}")
+    assert process.returncode == 0, process.stderr
+    assert process.stderr == ""
+    record = json.loads(path.read_text())
+    assert record["counts"] == {
+        exchange.KERAS: {"forward": [64, 64, 64], "backward": [64, 64]},
+        exchange.FEW: {"forward": [384], "backward": [384]},  # Count, mean and variance of each of two replicas.
+        exchange.MANY: {"forward": [128, 128], "backward": [128]},
+    }
+    rows = {(row["replicas"], row["layer"]): (row["messages"], row["MB"]) for row in record["model"]}
+    # 53 layers of 26,560 channels: 24 numbers a channel forward and as many backward with 8 replicas, 6 in all with more; a ring sends 2 (R - 1) / R of them.
+    assert rows[8, exchange.FEW] == (106, pytest.approx(26_560 * 48 * 4 * 2 * 7 / 8 / 1e6))
+    assert rows[1024, exchange.MANY] == (159, pytest.approx(26_560 * 6 * 4 * 2 * 1023 / 1024 / 1e6))
+    assert rows[1024, exchange.KERAS] == (265, pytest.approx(26_560 * 5 * 4 * 2 * 1023 / 1024 / 1e6))
+
+
+@pytest.mark.parametrize("benchmark", ["exchange", "folding", "recalibration"])
 def test_help_shows_the_commands(benchmark):
     assert f"python -m benchmarks.{benchmark} --" in run(benchmark, "--help").stdout
 
