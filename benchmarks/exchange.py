@@ -1,7 +1,7 @@
 """What do replicas exchange for batch normalisation in a training step, and what would 1,024 of them?
 
 Counts the all-reduces of one layer of 64 channels, and the numbers in them, by tracing a step of two replicas: of Keras's layer and of ours, each
-synchronized, ours also in the form that it takes with more than eight replicas. From that follow messages and bytes of a whole net, by replicas. With
+synchronized, and of nine, for which our layer has another form. From that follow messages and bytes of a whole net, by replicas. With
 --workers it also times steps of a VGG-11 in that many processes of this machine, which share its cores: that says nothing of other machines.
 
     python -m benchmarks.exchange                      counts, and the model of ResNet-50; ten seconds
@@ -25,6 +25,7 @@ from recipes.frame import launch
 CHANNELS = 64
 REPLICAS = 2, 8, 64, 1024
 BYTES = 4
+DEVICES = 9  # More than eight, from which on our layer has another form.
 BATCH, STEPS, WARM_UP = 64, 30, 5
 KERAS, FEW, MANY = "Keras's layer", "ours, up to 8 replicas", "ours, more replicas"
 MODULE = "benchmarks.exchange"
@@ -45,19 +46,11 @@ def counted():
     import tensorflow as tf
 
     import keras_bn
-    from keras_bn.arithmetic import replicas
 
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    most = replicas.MOST_IN_A_TABLE
-    result = {}
-    try:
-        result[KERAS] = _counted(strategy, keras.layers.BatchNormalization)
-        result[FEW] = _counted(strategy, keras_bn.BatchNormalization)
-        replicas.MOST_IN_A_TABLE = 1
-        result[MANY] = _counted(strategy, keras_bn.BatchNormalization)
-    finally:
-        replicas.MOST_IN_A_TABLE = most
-    return result
+    devices = [f"CPU:{number}" for number in range(DEVICES)]
+    few, many = (tf.distribute.MirroredStrategy(devices[:number], tf.distribute.ReductionToOneDevice()) for number in (2, DEVICES))
+    kinds = {KERAS: (few, keras.layers.BatchNormalization), FEW: (few, keras_bn.BatchNormalization), MANY: (many, keras_bn.BatchNormalization)}
+    return {name: _counted(*kind) for name, kind in kinds.items()}
 
 
 def _counted(strategy, kind):
@@ -182,7 +175,7 @@ def conduct(settings, about, save):
     def show(rows):
         print("\n" + tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True))
 
-    tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
+    tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * DEVICES)
     counts = counted()
     show([{"layer": name, **{f"{phase}: numbers in each all-reduce": sizes[phase] for phase in sizes}} for name, sizes in counts.items()])
     layers = channels_of_resnet50()

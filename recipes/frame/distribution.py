@@ -40,6 +40,16 @@ class Distribution:
     def __init__(self, strategy=None, synchronized=False, dtype_policy="float32"):
         self.strategy, self.synchronized, self.dtype_policy = strategy, synchronized, dtype_policy
 
+    def of(self, training):
+        """That of a training which says itself on how many replicas it is trained; this one else."""
+        if training.replicas is None:
+            return self
+        strategy = None
+        if training.replicas > 1:
+            # Without collectives, of which several strategies of one process would mix up their numbers.
+            strategy = tf.distribute.MirroredStrategy(_devices(training.replicas), tf.distribute.ReductionToOneDevice())
+        return Distribution(strategy, training.synchronized, self.dtype_policy)
+
     @property
     def replicas(self):
         return 1 if self.strategy is None else self.strategy.num_replicas_in_sync
@@ -102,24 +112,38 @@ def begin(settings):
         Refusal: what the flags say together cannot be done.
     """
     kind = MULTI_WORKER if settings.workers else settings.strategy
-    if kind != NONE and settings.jit_compile:
+    if kind != NONE and getattr(settings, "jit_compile", False):
         raise Refusal(f"--jit_compile received with --strategy={kind}, and XLA cannot compile what replicas exchange; leave one of them out.")
-    if settings.logical_cpus:
-        devices = tf.config.list_physical_devices("CPU")
-        tf.config.set_logical_device_configuration(devices[0], [tf.config.LogicalDeviceConfiguration()] * settings.logical_cpus)
+    replicas = max(getattr(settings, "replicas", [1]))  # Of a recipe whose trainings differ in it.
+    if replicas > 1 and kind != NONE:
+        raise Refusal(f"--strategy={kind} received, and --replicas says how each training is distributed; leave one of them out.")
+    if logical := settings.logical_cpus or (replicas if replicas > len(tf.config.list_physical_devices("GPU")) else None):
+        _divide_cpu(max(logical, replicas))
     strategy = None
     if kind == MIRRORED:
-        cpus = [device.name.removeprefix("/device:") for device in tf.config.list_logical_devices("CPU")] if settings.logical_cpus else None
-        strategy = tf.distribute.MirroredStrategy(cpus)
+        strategy = tf.distribute.MirroredStrategy(_devices(settings.logical_cpus, ["CPU"]) if settings.logical_cpus else None)
     if kind == MULTI_WORKER:
         strategy = _among_workers()
     return Distribution(strategy, settings.synchronized, settings.dtype_policy)
 
 
-def refuse_uneven(batch_size, distribution):
+def _divide_cpu(number):
+    """Makes that many devices of the CPU, where they are not there already."""
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    if len(tf.config.get_logical_device_configuration(cpu) or [None]) < number:
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * number)
+
+
+def _devices(number, kinds=("GPU", "CPU")):
+    """Of the first of the kinds of which there are enough."""
+    found = [[device.name.removeprefix("/device:") for device in tf.config.list_logical_devices(kind)] for kind in kinds]
+    return next(devices[:number] for devices in found if len(devices) >= number)
+
+
+def refuse_uneven(batch_size, replicas):
     """Raises a Refusal where a batch cannot be divided evenly."""
-    if batch_size % distribution.replicas:
-        raise Refusal(f"a batch of {batch_size} is not divisible by {distribution.replicas} replicas; choose a multiple of {distribution.replicas}.")
+    if batch_size % replicas:
+        raise Refusal(f"a batch of {batch_size} is not divisible by {replicas} replicas; choose a multiple of {replicas}.")
 
 
 def _among_workers():

@@ -53,7 +53,7 @@ def conduct(recipe, settings):
         raise Refusal("these flags leave nothing to train; python -m recipes." + f"{recipe.name} --help says which contestants there are of what.")
     for one in trainings.values():
         _refuse_large_batches(one)
-        distribution.refuse_uneven(one.batch_size, distributed)
+        distribution.refuse_uneven(one.batch_size, distributed.replicas if one.replicas is None else one.replicas)
     about_machine = machine.described()
     with distributed.workdir(path) as place, workdir.Workdir(place, recipe, settings, data.described, about_machine) as folder, folder.resumable(data):
         counted = f"{len(trainings)} training{'' if len(trainings) == 1 else 's'}"

@@ -24,6 +24,8 @@ class Training:
     at_end: functions of the trained net, each of which returns a dict, quantity to number.
     start: the `Training` whose trained net this one begins with, or None.
     jit_compile: whether XLA compiles its steps.
+    replicas: devices of this machine that divide each batch; None: as the flags of all recipes say.
+    synchronized: with `replicas`: whether batch normalisation takes its statistics from the whole batch.
     """
 
     hyperparameters: dict[str, Any]
@@ -38,6 +40,8 @@ class Training:
     at_end: Sequence[Callable] = ()
     start: "Training | None" = None
     jit_compile: bool = False
+    replicas: int | None = None
+    synchronized: bool = False
 
     @property
     def seed(self):

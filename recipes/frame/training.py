@@ -32,6 +32,7 @@ def train(training, folder, log_dir, progress, net_of_start, distribution=ONE_DE
         (records, net). records: dicts with "step" (optimizer updates so far) and a number a quantity: seconds, loss and the task's metrics at each record,
         where all of them are None if one was not finite, which ends the training; what instruments measured; what `at_end` returned. net: the trained one.
     """
+    distribution = distribution.of(training)
     path = folder / "checkpoint.npz"
     records = checkpoint.read_records(path) if path.exists() else []
     if not _is_measured(records, training.steps):  # What was measured at the end of a shorter one is not of this one.
@@ -62,7 +63,7 @@ def train(training, folder, log_dir, progress, net_of_start, distribution=ONE_DE
 
 def restored(training, folder, distribution=ONE_DEVICE):
     """The trained net of a finished training."""
-    net = _built(training, None, distribution)
+    net = _built(training, None, distribution.of(training))
     checkpoint.restore(folder / "checkpoint.npz", net)
     return net
 

@@ -33,6 +33,6 @@ def training(settings, data, hyperparameters, build, **differing):
         steps=settings.steps or settings.epochs * data.steps_per_epoch(batch_size),
         instruments=lambda net, log_dir: instruments.usual(net, data, task, every, log_dir),
         at_end=[instruments.recalibrated(data, task)],
-        jit_compile=settings.jit_compile,
+        jit_compile=getattr(settings, "jit_compile", False),
     )
     return Training(hyperparameters=hyperparameters, build=build, data=data, task=task, **{**usual, **differing})

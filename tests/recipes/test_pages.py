@@ -33,6 +33,7 @@ SMALL = {  # So that two steps take seconds.
     "batch_statistics": ["--contestants=batch_norm,plain", "--batch_sizes=32", "--units=4"],
     "gradient_growth": ["--depth=12", "--batch_sizes=32"],
     "variance_shift": ["--contestants=before_norm", "--rates=0.5", "--width=2", "--batch_size=1200"],
+    "replicas": ["--replicas=1,2", "--width=2"],
     "saturating_sigmoid": ["--depth=3", "--activations=sigmoid", "--measure_every=1"],
 }
 
