@@ -128,7 +128,7 @@ def at_lowest_rate(rows):
     return rows[rows["learning_rate"] == rows["learning_rate"].min()]
 
 
-LOOK = dict(order=CONTESTANTS, panels=("net", "learning_rate"))
+LOOK = dict(order=CONTESTANTS, panels=("net", "learning_rate"), share=False)
 SHIFTS = drawn.curves(drawn.mean_of_layers(f"{MEASURE}/l2", 2), "l2 norm, mean over the layers", "Internal covariate shift", log="y", **LOOK)
 RELATIVES = drawn.curves(drawn.mean_of_layers(f"{MEASURE}/relative", 2), "relative to the gradient, mean over the layers", "Relative shift", log="y", **LOOK)
 COSINES = drawn.curves(

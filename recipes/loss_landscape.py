@@ -124,7 +124,7 @@ def smoothness_and_limit(experiment):
     return pd.concat([smoothness, limit.assign(contestant=GRID)])
 
 
-LOOK = dict(panels=("net", "learning_rate"), order=CONTESTANTS, log="y")
+LOOK = dict(panels=("net", "learning_rate"), order=CONTESTANTS, log="y", share=False)
 RANGES = drawn.curves(ranges, "largest less smallest loss", "Range of the loss along the gradient", **LOOK)
 SMOOTH = drawn.curves(smoothness_and_limit, "effective beta", "Effective smoothness", **{**LOOK, "order": (*CONTESTANTS, GRID)})
 CHANGES = drawn.curves(CHANGE, "largest change of the gradient", "Predictiveness of the gradient: the smaller, the better", **LOOK)

@@ -11,6 +11,7 @@ from recipes.frame import files
 HOLDS, PARTLY, DOES_NOT_HOLD, NOT_TESTABLE = "holds", "holds partly", "does not hold here", "not testable at this scale"
 VERDICTS = HOLDS, PARTLY, DOES_NOT_HOLD, NOT_TESTABLE
 CONFIDENCE = 0.95
+UNDECIDED = "do not decide"
 
 
 class Judgement(NamedTuple):
@@ -178,7 +179,7 @@ def _too_few(values):
 
 
 def _undecided(verdict, values):
-    return f", which {_counted(len(values))} do not decide" if verdict == NOT_TESTABLE else ""
+    return f", which {_counted(len(values))} {UNDECIDED}" if verdict == NOT_TESTABLE else ""
 
 
 def _counted(seeds):

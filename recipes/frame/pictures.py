@@ -48,7 +48,9 @@ def save(picture, experiment, judged, folder):
 
 def found_of(claim, said):
     """A claim and what was found of it: its verdict, or the numbers where they are too few for one."""
-    return f"{claim.sentence}: {said.measured if said.verdict == claims.NOT_TESTABLE else said.verdict}"
+    if said.verdict != claims.NOT_TESTABLE:
+        return f"{claim.sentence}: {said.verdict}"
+    return f"{claim.sentence}: {'undecided' if claims.UNDECIDED in said.why else said.measured}"
 
 
 def summary(judged):
@@ -80,7 +82,7 @@ def summary(judged):
     return figure
 
 
-def curves(rows, label, title, *, x="step", hue="contestant", panels=(), order=None, limits=None, log="", reference=None):
+def curves(rows, label, title, *, x="step", hue="contestant", panels=(), order=None, limits=None, log="", reference=None, share=True):
     """A quantity over optimizer steps: mean over the seeds as a line, standard deviation as a band, single seeds as thin lines; a panel a combination.
 
     On a logarithmic y-axis the line is the geometric mean, and the band goes from the smallest to the largest.
@@ -96,6 +98,7 @@ def curves(rows, label, title, *, x="step", hue="contestant", panels=(), order=N
         limits: of the y-axis.
         log: the axes that are logarithmic: "", "x", "y" or "xy".
         reference: (value, what it is called): a dotted line.
+        share: whether all panels have the same axes.
 
     Returns:
         A figure; None where there are no rows.
@@ -115,7 +118,7 @@ def curves(rows, label, title, *, x="step", hue="contestant", panels=(), order=N
     columns = len(groups) if len(groups) <= WIDEST_ROW else min(WIDEST_ROW, math.ceil(len(groups) ** 0.5))
     lines = math.ceil(len(groups) / columns)
     size = (7.5, 4.2) if len(groups) == 1 else (4 * columns, 0.9 + 3 * lines)
-    figure, axes = plt.subplots(lines, columns, figsize=size, squeeze=False, sharex=True, sharey=True, layout="constrained")
+    figure, axes = plt.subplots(lines, columns, figsize=size, squeeze=False, sharex=share, sharey=share, layout="constrained")
     for axis, (name, of_panel) in zip(axes.flat, groups):
         axis.set(xscale="log" if "x" in log else "linear", yscale="log" if "y" in log else "linear")
         sns.lineplot(of_panel, **look, markers=has_markers, **spread, linewidth=2.2, legend=name == next(iter(groups.groups)), ax=axis)
