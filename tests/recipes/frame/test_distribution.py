@@ -91,7 +91,7 @@ def workers_of(process):
 def test_workers_train_as_one_process_does_also_after_one_was_killed(alone, tmp_path):
     command = [sys.executable, "-m", "recipes.deep_vgg", *SMALL, "--workers=2", "--synchronized", f"--workdir={tmp_path}"]
     first = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    end = time.monotonic() + 120
+    end = time.monotonic() + 240
     while not list(tmp_path.glob("runs/*/checkpoint.npz")) and first.poll() is None and time.monotonic() < end:
         time.sleep(0.05)  # Nothing tells when a checkpoint is written but the file.
     workers = workers_of(first)
@@ -103,7 +103,7 @@ def test_workers_train_as_one_process_does_also_after_one_was_killed(alone, tmp_
     assert not any(pathlib.Path(f"/proc/{worker}").exists() for worker in workers)
     assert not (tmp_path / "results.json").exists()
 
-    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=180)
+    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=400)
     assert again.returncode == 0, again.stderr
     assert again.stdout.count("1 training on digits") == 1
     assert_same(tmp_path, alone)
