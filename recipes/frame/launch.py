@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ import time
 from recipes.frame.refusal import Refusal
 
 PARENT = "RECIPES_PARENT"  # The process that started this one.
+REFUSED = "error: "  # How the last line of a program begins that refuses what it was asked.
 GRACE = 20  # Seconds that the others have to end by themselves behind one that failed.
 
 
@@ -30,7 +32,7 @@ def run(number, module, *arguments):
         arguments: of the program.
 
     Raises:
-        Refusal: a worker failed; the message is the last line that it wrote.
+        Refusal: a worker failed; the message holds the last line that it wrote.
     """
     ports = _free_ports(number)
     command = [sys.executable, "-m", module, *arguments]
@@ -52,8 +54,13 @@ def run(number, module, *arguments):
     failed = next((index for index, worker in enumerate(workers) if worker.returncode not in (0, -signal.SIGKILL)), None)
     if failed is None:
         failed = next((index for index, worker in enumerate(workers) if worker.returncode), None)
-    if failed is not None:
-        raise Refusal(f"worker {failed} ended with status {workers[failed].returncode}: {_last_line(outputs[failed])}; the same command goes on where it was.")
+    if failed is None:
+        print("".join(f"{line}\n" for line in _lines(outputs[0])), end="", file=sys.stderr)  # What worker 0 warned of.
+        return
+    said = (_lines(outputs[failed]) or ["it wrote nothing"])[-1]
+    if said.startswith(REFUSED):
+        raise Refusal(said.removeprefix(REFUSED))
+    raise Refusal(f"worker {failed} ended with status {workers[failed].returncode}: {said.rstrip('.')}; the same command goes on where it was.")
 
 
 def end_with_parent():
@@ -83,10 +90,11 @@ def _wait_for(workers, seconds):
         time.sleep(0.1)
 
 
-def _last_line(output):
+def _lines(output):
+    """What a worker wrote, without TensorFlow's log."""
     output.seek(0)
-    lines = [line for line in output.read().decode(errors="replace").splitlines() if line.strip()]
-    return lines[-1].removeprefix("error: ").rstrip(".") if lines else "it wrote nothing"
+    lines = output.read().decode(errors="replace").splitlines()
+    return [line for line in lines if line.strip() and not re.match(r"[IWEF]\d{4}\W|[IWEF]\d{4} |WARNING: All log messages", line)]
 
 
 def _free_ports(number):

@@ -110,6 +110,13 @@ def test_workers_train_as_one_process_does_also_after_one_was_killed(alone, tmp_
     assert json.loads((tmp_path / "results.json").read_text())["flags"]["workers"] == 2
 
 
+def test_what_workers_refuse_is_refused_in_their_words(tmp_path):
+    command = [sys.executable, "-m", "recipes.deep_vgg", "--workers=2", "--batch_size=51", f"--workdir={tmp_path / 'new'}"]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=400)
+    assert process.returncode == 1
+    assert process.stderr == "error: a batch of 51 is not divisible by 2 replicas; choose a multiple of 2.\n"
+
+
 def test_a_worker_that_never_comes_is_named(tmp_path):
     code = (
         "import runpy, sys\nfrom recipes.frame import distribution\ndistribution.LONGEST_WAIT = 2\n"
