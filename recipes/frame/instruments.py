@@ -9,13 +9,14 @@ BATCH = 128  # Of those, for the activations.
 POPULATION = 2000  # Training images that statistics are re-estimated of.
 
 
-def usual(net, data, task, every, log_dir):
+def usual(net, data, task, batch_size, every, log_dir):
     """The callbacks that measure a training: covariate shift and landscape of any net; variance shift and activations of nets that normalise by variances.
 
     Args:
         net: the one that is trained.
         data: its data.
         task: its task.
+        batch_size: of the training, as the variance within a batch grows with its size.
         every: optimizer steps between two measurements; 0 for no callbacks.
         log_dir: the TensorBoard run that they write.
     """
@@ -24,7 +25,7 @@ def usual(net, data, task, every, log_dir):
     instruments = [callbacks.InternalCovariateShift(log_dir, every), callbacks.LossLandscape(log_dir, every)]
     if _normalises_by_variance(net):
         x, y = data.sample(BATCH)
-        shift = callbacks.VarianceShift(data.drawn(IMAGES, BATCH), log_dir, every)
+        shift = callbacks.VarianceShift(data.drawn(IMAGES, batch_size), log_dir, every)
         instruments += [shift, callbacks.ActivationStatistics((x, task.targets(net, y)), log_dir, every)]
     return instruments
 

@@ -31,7 +31,7 @@ def training(settings, data, hyperparameters, build, **differing):
         optimizer=lambda: keras.optimizers.SGD(hyperparameters["learning_rate"], momentum=getattr(settings, "momentum", 0.0)),
         batch_size=batch_size,
         steps=settings.steps or settings.epochs * data.steps_per_epoch(batch_size),
-        instruments=lambda net, log_dir: instruments.usual(net, data, task, every, log_dir),
+        instruments=lambda net, log_dir: instruments.usual(net, data, task, batch_size, every, log_dir),
         at_end=[instruments.recalibrated(data, task)],
         jit_compile=getattr(settings, "jit_compile", False),
     )

@@ -26,7 +26,7 @@ def test_each_net_is_measured_without_a_refusal(normalisation, measured, tmp_pat
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     whole = tf.data.Dataset.from_tensor_slices((x, y))
     data = types.SimpleNamespace(sample=lambda size: (x[:size], y[:size]), drawn=lambda size, batch_size: whole.take(size).batch(batch_size))
-    chosen = instruments.usual(model, data, tasks.Classification(), 1, str(tmp_path))
+    chosen = instruments.usual(model, data, tasks.Classification(), 8, 1, str(tmp_path))
     assert [instrument.name for instrument in chosen] == measured
     model.fit(x, y, batch_size=8, verbose=0, callbacks=chosen)
     assert all(instrument.history and "error" not in instrument.history[-1] for instrument in chosen)
