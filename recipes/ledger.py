@@ -196,6 +196,8 @@ def main(arguments, docs=DOCS):
         places = {workdir: docs / "results" / workdir.resolve().name for workdir in workdirs}
         for workdir, place in places.items():  # All of them, before one is taken.
             recipe, _ = read(workdir)
+            if workdir.resolve() == place.resolve():
+                raise Refusal(f"{workdir} is in the ledger already; expected the work folder of a run.")
             if list(places.values()).count(place) > 1:
                 raise Refusal(f"two of the folders are called {place.name}; rename one.")
             if place.exists() and (there := files.read_json(place / "results.json")["recipe"]) != recipe.name:

@@ -60,9 +60,10 @@ def largest_shift(data, batch_size):
     from keras_bn import measures
 
     images = min(1000, data.training_size)
+    size = min(batch_size, images)
 
     def measure(net):
-        shifts = measures.variance_shift(net, data.drawn(images // batch_size * batch_size, batch_size))
+        shifts = measures.variance_shift(net, data.drawn(images // size * size, size))
         return {"largest_shift": max(one.ratio for one in shifts)}
 
     return measure
@@ -76,11 +77,11 @@ def groups(*contestants):
     return {f"{one}, {MOST} replicas": at(one, MOST) for one in contestants}
 
 
-ONE_DEVICE = {"one device": at(OWN, 1)}
+ONE_DEVICE = {"one device": {"replicas": 1}}
 ACCURACY, RE_ESTIMATED = (["test_accuracy"], evidence.last_accuracy), (["recalibrated_test_accuracy"], evidence.last_accuracy)
 PARTS_COST = f"With {MOST} replicas, normalising by parts of the batch costs accuracy"
 GIVES_BACK = f"With {MOST} replicas, synchronized statistics are better than those of parts"
-AS_ONE = f"{MOST} replicas with synchronized statistics train as one device does"
+AS_ONE = f"{MOST} replicas with synchronized statistics reach what one device does"
 SHIFTED = f"The statistics of parts of {MOST} replicas are further from those of inference"
 STILL = f"With {MOST} replicas, parts of the batch cost accuracy also with re-estimated statistics"
 PENG = "Peng et al., sec. 3.3"

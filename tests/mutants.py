@@ -1012,8 +1012,8 @@ MUTANTS = {
     ),
     "a resumed training that starts over": (
         TRAINING,
-        "        checkpoint.restore(path, net)\n    step",
-        "        pass\n    step",
+        "        checkpoint.restore(path, net)\n    # Not the",
+        "        pass\n    # Not the",
         [f"{TEST_TRAINING}::test_a_training_that_is_killed_ends_where_it_would_have_ended"],
     ),
     "a checkpoint without the optimizer": (
@@ -1905,8 +1905,8 @@ MUTANTS = {
     ),
     "a diverged training without accuracy in the mean": (
         EVIDENCE,
-        "0.0 if math.isnan(value) else float(value) for value in values) / len(values)",
-        "float(value) for value in values if not math.isnan(value)) / sum(not math.isnan(value) for value in values)",
+        "return 0.0 if math.isnan(values[-1]) else float(sum(values) / len(values))",
+        "return float(sum(value for value in values if not math.isnan(value)) / len(values))",
         [f"{TEST_EVIDENCE}::test_summaries"],
     ),
     "one equal case is enough": (
@@ -1993,7 +1993,7 @@ MUTANTS = {
     ),
     "all workers write": (
         "keras_bn/callbacks/instrument.py",
-        "if workers.is_chief(self._trained().distribute_strategy):",
+        "if workers.is_chief(strategy):",
         "if True:",
         [f"{TEST_DISTRIBUTE}::test_callbacks_measure_the_global_batch_and_the_chief_writes"],
     ),

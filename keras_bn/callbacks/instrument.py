@@ -183,9 +183,11 @@ class Instrument(keras.callbacks.Callback):
             self._begin()
         if self._log_dir is not None:
             self._refuse_twin()
-            if workers.is_chief(self._trained().distribute_strategy):  # The others compute the same numbers, and keep them in `history`.
-                self._log = summaries.Log.open(self._log_dir)
-                self._log.announce(self.name, self.quantities)
+            strategy = self._trained().distribute_strategy
+            with workers.agreeing(strategy, f"{type(self).__name__} with a log_dir"):
+                if workers.is_chief(strategy):  # The others compute the same numbers, and keep them in `history`.
+                    self._log = summaries.Log.open(self._log_dir)
+                    self._log.announce(self.name, self.quantities)
 
     def _refuse_twin(self):
         """Raises a ValueError where another of this kind writes into this folder in this training: each number has one place there."""

@@ -159,13 +159,16 @@ class Exact:
     scale = "log"
 
     def __call__(self, evidence):
-        largest = {case: max((math.inf if number is None else number) for number in numbers) for case, numbers in evidence.items()}
+        present = {case: [number for number in numbers if number is not None] for case, numbers in evidence.items()}  # The others diverged before.
+        if not all(present.values()):
+            return Judgement(NOT_TESTABLE, self.what, _too_few([]))
+        largest = {case: max(numbers) for case, numbers in present.items()}
         shown = ", ".join(f"{case} {number:.2g}" for case, number in largest.items())
         exact = [case for case in self.cases if largest[case] <= self.bound]
         off = [case for case in self.cases if case not in exact]
         why = "; ".join(f"{how}: {', '.join(of)}" for how, of in ((f"equal to {self.bound:.0e}", exact), ("not equal", off)) if of)
         verdict = together([HOLDS if case in exact else DOES_NOT_HOLD for case in self.cases])
-        return Judgement(verdict, f"{self.what}: {shown} ({_counted(len(next(iter(evidence.values()))))})", why)
+        return Judgement(verdict, f"{self.what}: {shown} ({_counted(len(next(iter(present.values()))))})", why)
 
 
 def _measured(what, evidence):

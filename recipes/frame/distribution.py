@@ -99,7 +99,7 @@ class Distribution:
             for name in ("config.json", "runs"):
                 source = path / name
                 if source.is_dir():
-                    shutil.copytree(source, os.path.join(scratch, name), dirs_exist_ok=True)
+                    shutil.copytree(source, os.path.join(scratch, name), ignore=shutil.ignore_patterns(".*.tmp"))
                 elif source.exists():
                     shutil.copy(source, scratch)
             yield type(path)(scratch)
@@ -111,12 +111,16 @@ def begin(settings):
     Raises:
         Refusal: what the flags say together cannot be done.
     """
+    if settings.workers and settings.strategy == MIRRORED:
+        raise Refusal(f"--workers={settings.workers} received with --strategy=mirrored; leave one of them out.")
+    if settings.workers and settings.logical_cpus:
+        raise Refusal(f"--workers={settings.workers} received with --logical_cpus={settings.logical_cpus}, for --strategy=mirrored; leave one of them out.")
     kind = MULTI_WORKER if settings.workers else settings.strategy
     if kind != NONE and getattr(settings, "jit_compile", False):
         raise Refusal(f"--jit_compile received with --strategy={kind}, and XLA cannot compile what replicas exchange; leave one of them out.")
     replicas = max(getattr(settings, "replicas", [1]))  # Of a recipe whose trainings differ in it.
-    if replicas > 1 and kind != NONE:
-        raise Refusal(f"--strategy={kind} received, and --replicas says how each training is distributed; leave one of them out.")
+    if replicas > 1 and (kind != NONE or settings.synchronized):
+        raise Refusal("--strategy, --workers or --synchronized received, and --replicas and --contestants say that of each training; leave them out.")
     if logical := settings.logical_cpus or (replicas if replicas > len(tf.config.list_physical_devices("GPU")) else None):
         _divide_cpu(max(logical, replicas))
     strategy = None
@@ -143,7 +147,7 @@ def _devices(number, kinds=("GPU", "CPU")):
 def refuse_uneven(batch_size, replicas):
     """Raises a Refusal where a batch cannot be divided evenly."""
     if batch_size % replicas:
-        raise Refusal(f"a batch of {batch_size} is not divisible by {replicas} replicas; choose a multiple of {replicas}.")
+        raise Refusal(f"a batch of {batch_size} is not divisible by {replicas} replicas; choose a multiple of {replicas}, or another number of replicas.")
 
 
 def _among_workers():

@@ -28,8 +28,8 @@ def mean(values):
 
 
 def mean_accuracy(values):
-    """Over the records of a training; 0 where it had diverged."""
-    return sum(0.0 if math.isnan(value) else float(value) for value in values) / len(values)
+    """Over the records of a training; 0 of one that diverged, whose records end early."""
+    return 0.0 if math.isnan(values[-1]) else float(sum(values) / len(values))
 
 
 def middle_logarithm(values):

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -43,7 +42,7 @@ def run(number, module, *arguments):
             config = {"cluster": {"worker": [f"localhost:{port}" for port in ports]}, "task": {"type": "worker", "index": index}}
             environment = {**os.environ, "TF_CONFIG": json.dumps(config), PARENT: str(os.getpid())}
             workers.append(subprocess.Popen(command, env=environment, stdout=None if index == 0 else output, stderr=output))
-        _wait(workers)
+        failed = _wait(workers)
     except KeyboardInterrupt:  # The terminal has interrupted the workers, too; the first says how to go on.
         _wait_for(workers, GRACE)
         sys.exit(130)
@@ -51,9 +50,6 @@ def run(number, module, *arguments):
         for worker in workers:
             worker.kill()
             worker.wait()
-    failed = next((index for index, worker in enumerate(workers) if worker.returncode not in (0, -signal.SIGKILL)), None)
-    if failed is None:
-        failed = next((index for index, worker in enumerate(workers) if worker.returncode), None)
     if failed is None:
         print("".join(f"{line}\n" for line in _lines(outputs[0])), end="", file=sys.stderr)  # What worker 0 warned of.
         return
@@ -77,10 +73,14 @@ def end_with_parent():
 
 
 def _wait(workers):
-    """Until all have ended, or GRACE seconds behind the first that failed."""
-    while any(worker.poll() is None for worker in workers):
-        if any(worker.returncode for worker in workers):
-            return _wait_for(workers, GRACE)
+    """Until all have ended, or GRACE seconds behind the first that failed; returns its index, or None."""
+    while True:
+        ended = [worker.poll() for worker in workers]
+        failed = next((index for index, status in enumerate(ended) if status), None)
+        if failed is not None:
+            _wait_for(workers, GRACE)
+        if failed is not None or None not in ended:
+            return failed
         time.sleep(0.1)
 
 

@@ -44,7 +44,8 @@ def train(training, folder, log_dir, progress, net_of_start, distribution=ONE_DE
     net = _built(training, net_to_start_from, distribution)
     if records:
         checkpoint.restore(path, net)
-    step = int(keras.ops.convert_to_numpy(net.optimizer.iterations))
+    # Not the optimizer's count, which leaves out updates whose gradients overflowed in half precision.
+    step = max((record["step"] for record in records if not record.get("is_end", False)), default=0)
     progress.skip(step)
     log = _Log(folder, log_dir, records)
     for first, last in _spans(step, training.steps, training.steps_a_record):
@@ -108,7 +109,7 @@ def _fit(net, training, first, last, log, path, progress, distribution):
         validation_data=None if validation is None else validation.map(with_targets),
         epochs=math.ceil((last - first) / steps),
         steps_per_epoch=steps,
-        callbacks=[_Watch(training, last, instruments, log, path, progress), *instruments],
+        callbacks=[_Watch(training, first, last, instruments, log, path, progress), *instruments],
         shuffle=False,
         verbose=0,
     )
@@ -117,14 +118,11 @@ def _fit(net, training, first, last, log, path, progress, distribution):
 class _Watch(keras.callbacks.Callback):
     """Counts steps, ends the training at its last step or at a loss that is not finite, and after each pass records, checkpoints and logs."""
 
-    def __init__(self, training, last_step, instruments, log, checkpoint_path, progress):
+    def __init__(self, training, first_step, last_step, instruments, log, checkpoint_path, progress):
         super().__init__()
-        self.training, self.last_step, self.instruments = training, last_step, instruments
+        self.training, self.step, self.last_step, self.instruments = training, first_step, last_step, instruments
         self.log, self.checkpoint_path, self.progress = log, checkpoint_path, progress
         self.taken = [0] * len(instruments)  # How many of each one's measurements are recorded.
-
-    def on_train_begin(self, logs=None):
-        self.step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
 
     def on_epoch_begin(self, epoch, logs=None):
         self.began = time.monotonic()

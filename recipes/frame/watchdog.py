@@ -26,9 +26,11 @@ def silent(addresses):
 
 def main(pid, seconds, *addresses):
     time.sleep(float(seconds))
+    while os.getppid() == int(pid) and not (missing := silent(addresses)):
+        time.sleep(float(seconds))  # All are there, and begin.
     if os.getppid() == int(pid):
         print(
-            f"error: no worker answers at {', '.join(silent(addresses))} within {seconds} seconds; start it, or take it out of TF_CONFIG.",
+            f"error: no worker answers at {', '.join(missing)} within {seconds} seconds; start it, or take it out of TF_CONFIG.",
             file=sys.stderr,
             flush=True,
         )

@@ -39,8 +39,8 @@ def merged(path, recipe, settings):
     lists = {flag.name for flag in recipe.axes.values()}
     retyped = {*flags.LENGTHS} if settings.typed & {*flags.LENGTHS} else set()  # By one of them, whichever it was before.
     differing = []
-    for flag in (flag for flag in recipe.flags if flag.name in earlier):
-        there, now = earlier[flag.name], getattr(settings, flag.name)
+    for flag in recipe.flags:
+        there, now = earlier.get(flag.name, flag.default), getattr(settings, flag.name)  # A flag that is newer than the folder had its default.
         if flag.name not in settings.typed | retyped:
             setattr(settings, flag.name, there)
         elif flag.name in lists:
@@ -148,7 +148,7 @@ class Workdir:
             sys.exit(130)
         except OSError as error:
             raise Refusal(f"{self.path} could not be read or written ({error}); make room or repair it, then go on with: {go_on}") from error
-        except tf.errors.OpError as error:
+        except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError, tf.errors.DataLossError) as error:
             damaged = data.first_unreadable()
             if damaged is None:
                 raise

@@ -88,7 +88,9 @@ def test_bounds_say_what_was_measured_of_each_case():
     [
         (([1e-15, 2e-12], [1e-12, 0.0]), claims.HOLDS, "equal to 1e-10: a, b"),
         (([1e-15, 2e-12], [1e-12, 0.1]), claims.PARTLY, "equal to 1e-10: a; not equal: b"),
-        (([1e-15, None], [1e-12, 0.1]), claims.DOES_NOT_HOLD, "not equal: a, b"),
+        (([1e-15, 0.2], [1e-12, 0.1]), claims.DOES_NOT_HOLD, "not equal: a, b"),
+        (([1e-15, None], [1e-12, 0.1]), claims.PARTLY, "equal to 1e-10: a; not equal: b"),
+        (([None, None], [1e-12, 0.1]), claims.NOT_TESTABLE, "no seed has a number: trainings diverged, or were too short to judge"),
     ],
 )
 def test_equations_hold_in_all_some_or_none_of_the_cases(numbers, verdict, why):

@@ -9,12 +9,15 @@ import sys
 import time
 import types
 
+import keras
 import numpy as np
 import pytest
 
 from recipes import deep_vgg
-from recipes.frame import distribution, flags, program, training
+from recipes.datasets.linear import LinearMap
+from recipes.frame import Training, distribution, flags, program, tasks, training
 from recipes.frame.refusal import Refusal
+from recipes.nets import linear
 
 ROOT = pathlib.Path(__file__).parents[3]
 # float64, since rounding decides where a net of float32 goes: by another order of sums its loss is another one by 0.2 % after eleven steps.
@@ -71,6 +74,30 @@ def test_synchronized_replicas_train_as_one_device_does(alone, strategy, tmp_pat
     assert_same(tmp_path, alone)
 
 
+def test_a_sum_over_replicas_is_that_of_one_device(strategy, tmp_path):
+    """The loss of the linear network is a sum over the examples."""
+    silent = types.SimpleNamespace(step=lambda: None, record=lambda _: None, skip=lambda _: None)
+    numbers = LinearMap(size=20, features=3, seed=1)
+    found = {}
+    for name, where in (("one", distribution.Distribution()), ("two", distribution.Distribution(strategy, True))):
+        one = Training(
+            hyperparameters={"contestant": "plain", "seed": 0},
+            build=lambda _: linear.deep_linear(3, 2),
+            data=numbers,
+            task=tasks.Regression(),
+            optimizer=lambda: keras.optimizers.SGD(1e-3),
+            batch_size=20,
+            steps=4,
+            record_every=2,
+        )
+        (tmp_path / name).mkdir()
+        records, net = training.train(one, tmp_path / name, str(tmp_path / name / "log"), silent, lambda: None, where)
+        found[name] = [record["loss"] for record in records], net.get_weights()
+    assert found["two"][0] == pytest.approx(found["one"][0], rel=1e-5)
+    for weight, expected in zip(found["two"][1], found["one"][1]):
+        np.testing.assert_allclose(weight, expected, rtol=1e-5)
+
+
 def test_unsynchronized_replicas_do_not(make, strategy, tmp_path):
     one, silent = make("batch_norm", depth=11, epochs=1, dropout=0.0), types.SimpleNamespace(step=lambda: None, record=lambda _: None, skip=lambda _: None)
     losses = {}
@@ -98,7 +125,7 @@ def test_workers_train_as_one_process_does_also_after_one_was_killed(alone, tmp_
     os.kill(workers[1], signal.SIGKILL)
     _, errors = first.communicate(timeout=120)
     assert first.returncode == 1
-    assert errors.splitlines()[-1].startswith("error: worker ")
+    assert errors.splitlines()[-1].startswith("error: worker 1 ended with status -9: ")
     assert errors.splitlines()[-1].endswith("; the same command goes on where it was.")
     assert not any(pathlib.Path(f"/proc/{worker}").exists() for worker in workers)
     assert not (tmp_path / "results.json").exists()
@@ -114,7 +141,7 @@ def test_what_workers_refuse_is_refused_in_their_words(tmp_path):
     command = [sys.executable, "-m", "recipes.deep_vgg", "--workers=2", "--batch_size=51", f"--workdir={tmp_path / 'new'}"]
     process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=400)
     assert process.returncode == 1
-    assert process.stderr == "error: a batch of 51 is not divisible by 2 replicas; choose a multiple of 2.\n"
+    assert process.stderr == "error: a batch of 51 is not divisible by 2 replicas; choose a multiple of 2, or another number of replicas.\n"
 
 
 def test_a_worker_that_never_comes_is_named(tmp_path):
@@ -139,10 +166,14 @@ def refusal(*arguments):
 def test_what_cannot_be_distributed_is_refused(strategy, tmp_path, monkeypatch):
     monkeypatch.setattr(distribution.tf.distribute, "MirroredStrategy", lambda devices: strategy)
     folder = f"--workdir={tmp_path / 'new'}"
-    assert refusal(folder, "--strategy=mirrored", "--batch_size=51") == "a batch of 51 is not divisible by 2 replicas; choose a multiple of 2."
+    assert (
+        refusal(folder, "--strategy=mirrored", "--batch_size=51")
+        == "a batch of 51 is not divisible by 2 replicas; choose a multiple of 2, or another number of replicas."
+    )
     expected = "--jit_compile received with --strategy=mirrored, and XLA cannot compile what replicas exchange; leave one of them out."
     assert refusal(folder, "--strategy=mirrored", "--jit_compile") == expected
     assert refusal(folder, "--strategy=multi_worker").startswith("--strategy=multi_worker without TF_CONFIG; set it for each process ")
+    assert refusal(folder, "--strategy=mirrored", "--workers=2") == "--workers=2 received with --strategy=mirrored; leave one of them out."
     assert not (tmp_path / "new").exists()
 
 

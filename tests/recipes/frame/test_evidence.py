@@ -100,4 +100,5 @@ def test_summaries():
     assert evidence.mean(np.array([1.0, math.nan, 3.0])) == 2.0
     assert math.isnan(evidence.mean(np.array([math.nan])))
     assert evidence.last_accuracy(np.array([0.9, math.nan])) == 0.0
-    assert evidence.mean_accuracy(np.array([0.9, math.nan])) == pytest.approx(0.45)
+    assert evidence.mean_accuracy(np.array([0.9, math.nan])) == 0.0
+    assert evidence.mean_accuracy(np.array([0.9, 0.8])) == pytest.approx(0.85)
