@@ -32,7 +32,7 @@ CONTESTANTS_HELP = (
 )
 
 FLAGS = [
-    flags.Flag("contestants", list(CONTESTANTS), flags.Listed(flags.Choice(CONTESTANTS)), CONTESTANTS_HELP, axis="contestant"),
+    flags.contestants(CONTESTANTS, CONTESTANTS_HELP),
     flags.Flag("batch_sizes", [2, SMALL, 32, 128, LARGEST], flags.Listed(flags.Integer(2, 65536)), "Images in each optimizer step.", axis="batch_size"),
     flags.Flag(
         "rates",

@@ -27,9 +27,7 @@ MEAN, VARIANCE = "moment/mean", "moment/variance"
 PERCENTILES = 5, 25, 50, 75, 95
 
 FLAGS = [
-    flags.Flag(
-        "contestants", list(CONTESTANTS), flags.Listed(flags.Choice(CONTESTANTS)), "noisy: NoisyBatchNormalization, in the VGG only.", axis="contestant"
-    ),
+    flags.contestants(CONTESTANTS, "noisy: NoisyBatchNormalization, in the VGG only."),
     *santurkar.FLAGS,
 ]
 

@@ -24,13 +24,11 @@ DEPTHS, SHALLOW_DEPTH, RATE = (11, 13, 16, 19), 11, 0.01
 INITIALIZERS = "glorot_uniform", "he_normal", "normal_0.01", "normal_0.1"
 
 FLAGS = [
-    flags.Flag(
-        "contestants",
-        [PLAIN, GROWN, BATCH_NORM],
-        flags.Listed(flags.Choice(CONTESTANTS)),
+    flags.contestants(
+        CONTESTANTS,
         "plain: from random weights; grown: from a trained 11-layer net, whose first four convolutions and dense layers are copied, for depths above 11; "
         "auxiliary: with classifiers on inner stages; batch_norm: keras_bn.BatchNormalization after every convolution.",
-        axis="contestant",
+        [PLAIN, GROWN, BATCH_NORM],
     ),
     flags.Flag("depth", [19], flags.Listed(flags.Choice(DEPTHS)), "Weight layers: VGG's configurations A, B, D, E.", axis="depth"),
     flags.Flag("width", 0.25, flags.Float(lower_bound=1 / 64), "Multiplies the number of filters and dense units; 1 is the paper's net."),

@@ -26,13 +26,7 @@ GROWTH, REACH = "gradient_growth", "largest_step"
 CASES = "without epsilon", "with epsilon 0.001"
 
 FLAGS = [
-    flags.Flag(
-        "contestants",
-        list(CONTESTANTS),
-        flags.Listed(flags.Choice(CONTESTANTS)),
-        "plain: ReLU; batch_norm: batch normalisation and ReLU; linear_batch_norm: batch normalisation alone.",
-        axis="contestant",
-    ),
+    flags.contestants(CONTESTANTS, "plain: ReLU; batch_norm: batch normalisation and ReLU; linear_batch_norm: batch normalisation alone."),
     flags.Flag("depth", [50], flags.Listed(flags.Integer(2 * EDGE + 2, 1000)), "Numbers of hidden layers.", axis="depth"),
     flags.Flag("batch_sizes", [8, 32, 128], flags.Listed(flags.Integer(2, 4096)), "Batch sizes, each of one batch of images.", axis="batch_size"),
     *flags.shared("dataset", "data_dir", "seeds", image_size=8, initializers=list(INITIALIZERS)),

@@ -27,12 +27,8 @@ GRID = "1 / step: not of the net"
 LINEAR_FIGURES, L1_BEST = "Santurkar, figs. 10-13", "In a deep linear network, normalising by the l1 norm reaches a lower loss than batch normalisation"
 
 FLAGS = [
-    flags.Flag(
-        "contestants",
-        [PLAIN, BATCH_NORM, L1, LINF],
-        flags.Listed(flags.Choice(CONTESTANTS)),
-        "plain: no normalisation; l1, l2, linf: LpBatchNormalization behind every convolution or matrix.",
-        axis="contestant",
+    flags.contestants(
+        CONTESTANTS, "plain: no normalisation; l1, l2, linf: LpBatchNormalization behind every convolution or matrix.", [PLAIN, BATCH_NORM, L1, LINF]
     ),
     *santurkar.FLAGS,
 ]

@@ -18,15 +18,10 @@ from recipes.frame.comparisons import larger
 
 OWN, SYNCHRONIZED = CONTESTANTS = "own_part", "synchronized"
 REPLICAS, MOST = (1, 2, 4, 8), 8
+SAMPLE = 1000  # Training images that shifts are measured over.
 
 FLAGS = [
-    flags.Flag(
-        "contestants",
-        list(CONTESTANTS),
-        flags.Listed(flags.Choice(CONTESTANTS)),
-        "own_part: each replica normalises by its part of the batch; synchronized: by all of it.",
-        axis="contestant",
-    ),
+    flags.contestants(CONTESTANTS, "own_part: each replica normalises by its part of the batch; synchronized: by all of it."),
     flags.Flag("replicas", list(REPLICAS), flags.Listed(flags.Choice(REPLICAS)), "Replicas, each a part of the CPU or an accelerator.", axis="replicas"),
     flags.Flag("width", 8, flags.Integer(1, 1024), "Filters of the first block."),
     *flags.shared("dataset", "data_dir", "seeds", "steps", "momentum", "weight_decay", image_size=8, learning_rates=[0.05], batch_size=32, epochs=3),
@@ -59,11 +54,8 @@ def largest_shift(data, batch_size):
     """Function of the net: how far the moving variance of a layer is from what inference meets, of the layer where that is most."""
     from keras_bn import measures
 
-    images = min(1000, data.training_size)
-    size = min(batch_size, images)
-
     def measure(net):
-        shifts = measures.variance_shift(net, data.drawn(images // size * size, size))
+        shifts = measures.variance_shift(net, data.drawn_in_whole_batches(SAMPLE, batch_size))
         return {"largest_shift": max(one.ratio for one in shifts)}
 
     return measure

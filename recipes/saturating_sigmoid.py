@@ -29,7 +29,7 @@ CONTESTANTS_HELP = (
 )
 
 FLAGS = [
-    flags.Flag("contestants", list(CONTESTANTS), flags.Listed(flags.Choice(CONTESTANTS)), CONTESTANTS_HELP, axis="contestant"),
+    flags.contestants(CONTESTANTS, CONTESTANTS_HELP),
     flags.Flag("activations", list(ACTIVATIONS), flags.Listed(flags.Choice(ACTIVATIONS)), "Activations of the hidden layers.", axis="activation"),
     flags.Flag("depth", [SHALLOW, 10], flags.Listed(flags.Integer(1, 100)), "Numbers of hidden layers.", axis="depth"),
     *flags.shared(

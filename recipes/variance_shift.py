@@ -19,13 +19,10 @@ from recipes.nets.residual import BEFORE_CONVOLUTION, BEFORE_NORM, BEHIND_ALL, N
 SAMPLE, RATE = 1000, 0.5  # Training images that shifts are measured over; the rate of the paper's tables.
 
 FLAGS = [
-    flags.Flag(
-        "contestants",
-        list(PLACES),
-        flags.Listed(flags.Choice(PLACES)),
+    flags.contestants(
+        PLACES,
         "Where Dropout is. none: nowhere; before_norm: in front of the last batch normalisation of each block; before_convolution: in front of its last "
         "convolution; behind_all: in front of the logits; uniform: UniformDropout in front of the last convolution.",
-        axis="contestant",
     ),
     flags.Flag(
         "rates", [0.3, RATE, 0.7], flags.Listed(flags.Float(positive=True, upper_bound=0.95)), "Rates of Dropout, or betas of UniformDropout.", axis="rate"
@@ -65,9 +62,7 @@ def shifts(data, batch_size):
     from keras_bn import measures
 
     def measure(net):
-        images = min(SAMPLE, data.training_size)
-        size = min(batch_size, images)
-        found = measures.variance_shift(net, data.drawn(images // size * size, size))
+        found = measures.variance_shift(net, data.drawn_in_whole_batches(SAMPLE, batch_size))
         result = {f"variance_shift/ratio/{one.layer}": one.ratio for one in found}
         predicted = [one for one in found if one.predicted_ratio is not None]
         result |= {f"variance_shift/predicted_ratio/{one.layer}": one.predicted_ratio for one in predicted}

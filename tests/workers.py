@@ -1,10 +1,10 @@
 """Starts the workers of a `tf.distribute.MultiWorkerMirroredStrategy` as processes of this machine, within bounds of time."""
 
-import json
 import os
-import socket
 import subprocess
 import sys
+
+from recipes.frame import launch
 
 SECONDS = 400  # Several times what a quiet machine takes.
 
@@ -24,16 +24,15 @@ def run(program, *arguments, number=2, seconds=SECONDS):
     Raises:
         AssertionError: a worker failed; the message is the end of its error output.
     """
-    ports = _free_ports(number)
     processes = [
         subprocess.Popen(
             [sys.executable, str(program), *map(str, arguments)],
-            env={**os.environ, "TF_CONFIG": _config(ports, index), "TF_CPP_MIN_LOG_LEVEL": "3"},
+            env={**os.environ, "TF_CONFIG": config, "TF_CPP_MIN_LOG_LEVEL": "3"},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        for index in range(number)
+        for config in launch.configurations(number)
     ]
     try:
         outcomes = [process.communicate(timeout=seconds) for process in processes]
@@ -44,17 +43,3 @@ def run(program, *arguments, number=2, seconds=SECONDS):
     for process, (_, errors) in zip(processes, outcomes):
         assert process.returncode == 0, errors[-2000:]
     return [printed for printed, _ in outcomes]
-
-
-def _config(ports, index):
-    return json.dumps({"cluster": {"worker": [f"localhost:{port}" for port in ports]}, "task": {"type": "worker", "index": index}})
-
-
-def _free_ports(number):
-    holders = [socket.socket() for _ in range(number)]
-    for holder in holders:
-        holder.bind(("localhost", 0))
-    ports = [holder.getsockname()[1] for holder in holders]
-    for holder in holders:
-        holder.close()
-    return ports

@@ -176,6 +176,12 @@ class Images:
         order = tf.data.Dataset.from_tensor_slices(_drawn(split, size))
         return self._normalised(split.batches(order, batch_size, False)).prefetch(2)
 
+    def drawn_in_whole_batches(self, size, batch_size):
+        """As `drawn`, of the training images, without what fills no batch."""
+        size = min(size, self.training_size)
+        batch_size = min(batch_size, size)
+        return self.drawn(size // batch_size * batch_size, batch_size)
+
     def sample(self, size, split=None):
         """Images of `split`, or of the training, drawn, as some data sets are sorted by class; always the same, so that trainings compare.
 

@@ -13,9 +13,9 @@ import keras
 import tensorflow as tf
 
 import keras_bn
+from recipes.frame.flags import MIRRORED, MULTI_WORKER, NONE
 from recipes.frame.refusal import Refusal
 
-NONE, MIRRORED, MULTI_WORKER = "none", "mirrored", "multi_worker"
 LONGEST_WAIT = 60  # Seconds until a worker that does not answer is an error.
 ROOT = pathlib.Path(__file__).parents[2]
 

@@ -182,11 +182,12 @@ WORKDIR = Flag(
     "Folder for all that the experiment leaves behind; the same command with the same folder goes on where it was, and one with more seeds, contestants, "
     "learning rates or epochs adds to it. Default: a new folder under runs/, printed.",
 )
+NONE, MIRRORED, MULTI_WORKER = STRATEGIES = "none", "mirrored", "multi_worker"
 DISTRIBUTION = (
     Flag(
         "strategy",
-        "none",
-        Choice(("none", "mirrored", "multi_worker")),
+        NONE,
+        Choice(STRATEGIES),
         "none: trains on one device; mirrored: on all local ones; multi_worker: in the processes that TF_CONFIG names. --batch_size is that of all together.",
     ),
     Flag(
@@ -200,6 +201,17 @@ DISTRIBUTION = (
     Flag("dtype_policy", "float32", Choice(("float32", "float64", "mixed_float16", "mixed_bfloat16")), "Keras's dtype policy of all layers."),
 )
 ALWAYS = (WORKDIR, Flag("help", False, absl_flags.BooleanParser(), "Shows this."))
+
+
+def contestants(names, help_text, default=None):
+    """The flag of a recipe's contestants.
+
+    Args:
+        names: of all of them.
+        help_text: what each is.
+        default: those that compete where it is not given; None: all.
+    """
+    return Flag("contestants", list(names if default is None else default), Listed(Choice(names)), help_text, axis="contestant")
 
 
 def shared(*names, **defaults):

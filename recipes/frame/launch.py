@@ -33,14 +33,12 @@ def run(number, module, *arguments):
     Raises:
         Refusal: a worker failed; the message holds the last line that it wrote.
     """
-    ports = _free_ports(number)
     command = [sys.executable, "-m", module, *arguments]
-    outputs = [tempfile.TemporaryFile() for _ in ports]
+    outputs = [tempfile.TemporaryFile() for _ in range(number)]
     workers = []
     try:
-        for index, output in enumerate(outputs):
-            config = {"cluster": {"worker": [f"localhost:{port}" for port in ports]}, "task": {"type": "worker", "index": index}}
-            environment = {**os.environ, "TF_CONFIG": json.dumps(config), PARENT: str(os.getpid())}
+        for index, (output, config) in enumerate(zip(outputs, configurations(number))):
+            environment = {**os.environ, "TF_CONFIG": config, PARENT: str(os.getpid())}
             workers.append(subprocess.Popen(command, env=environment, stdout=None if index == 0 else output, stderr=output))
         failed = _wait(workers)
     except KeyboardInterrupt:  # The terminal has interrupted the workers, too; the first says how to go on.
@@ -97,11 +95,13 @@ def _lines(output):
     return [line for line in lines if line.strip() and not re.match(r"[IWEF]\d{4}\W|[IWEF]\d{4} |WARNING: All log messages", line)]
 
 
-def _free_ports(number):
+def configurations(number):
+    """TF_CONFIG of each of some workers on free ports of this machine."""
     holders = [socket.socket() for _ in range(number)]
     for holder in holders:
         holder.bind(("localhost", 0))
     ports = [holder.getsockname()[1] for holder in holders]
     for holder in holders:
         holder.close()
-    return ports
+    cluster = {"worker": [f"localhost:{port}" for port in ports]}
+    return [json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}}) for index in range(number)]
