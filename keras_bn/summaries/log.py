@@ -96,6 +96,7 @@ class Log:
                 self._laid_out = dict(self._tables)
                 tf.summary.experimental.write_raw_pb(dashboard.layout(self._laid_out), step=step)
             for tag, value in measured.scalars.items():
+                value = tf.constant(value, tf.float64)  # TensorFlow refuses a Python float beyond float32; charts, which are float32, show infinity.
                 tf.summary.scalar(tag, value, step=step, description=measured.descriptions.get(tag))
             for tag, values in measured.histograms.items():
                 tf.summary.histogram(tag, values, step=step)

@@ -43,6 +43,15 @@ def test_what_a_log_writes_comes_back(logged):
     assert summaries.read_scalars(logged / "run") == RECORDS
 
 
+@pytest.mark.parametrize(("value", "shown"), [(1e300, np.inf), (-1e39, -np.inf), (np.float64(1e40), np.inf), (1e-300, 0.0), (0.5, 0.5)])
+def test_a_number_beyond_float32_is_infinite_in_its_chart(value, shown, tmp_path):
+    log_of_run = summaries.Log.open(tmp_path)
+    log_of_run.write(0, summaries.Measured({"a": value}, {}, {}), log_of_run)
+    [path] = tmp_path.glob("events*")
+    tensors = [tf.make_ndarray(one.tensor) for event in tf.compat.v1.train.summary_iterator(str(path)) for one in event.summary.value if one.tag == "a"]
+    assert tensors == [shown]
+
+
 def test_a_log_is_closed_with_its_last_holder_and_opened_anew_where_its_folder_is_gone(tmp_path):
     first = summaries.Log.open(tmp_path / "run")
     shutil.rmtree(tmp_path / "run")
