@@ -38,29 +38,35 @@ class Arrays:
 
 
 class Files:
-    """Images in files, read and decoded while they are used."""
+    """Images in files, read and decoded while they are used.
 
-    def __init__(self, paths, labels, read):
-        """`paths`: list of str; `read`: function of a path tensor that returns an image (H, W, C)."""
-        self.paths, self.labels, self.read = paths, labels, read
+    Args:
+        labels: int32 (N,).
+        read: function of an int64 tensor (), the number of an image, that returns it (H, W, C).
+        name: function of an int that says where that image is.
+    """
+
+    def __init__(self, labels, read, name):
+        self.labels, self.read, self.name = labels, read, name
 
     def batches(self, order, batch_size, drop_remainder):
         """As of `Arrays`."""
-        paths, labels = tf.constant(self.paths), tf.constant(self.labels)
-        images = order.map(lambda index: (self.read(paths[index]), labels[index]), num_parallel_calls=tf.data.AUTOTUNE)
+        labels = tf.constant(self.labels)
+        images = order.map(lambda index: (self.read(tf.cast(index, tf.int64)), labels[index]), num_parallel_calls=tf.data.AUTOTUNE)
         return images.batch(batch_size, drop_remainder=drop_remainder)
 
     def unreadable(self):
-        """Paths, one after the other, of the images that cannot be read."""
-        for path in self.paths:
+        """Where, one after the other, the images are that cannot be read."""
+        for index in range(len(self.labels)):
             try:
-                self.read(tf.constant(path))
+                self.read(tf.constant(index, tf.int64))
             except tf.errors.OpError:
-                yield path
+                yield self.name(index)
 
     def checksum(self):
         """Of names and labels: contents are not read for it."""
-        return f"{zlib.crc32(chr(0).join(self.paths).encode()):08x}{zlib.crc32(self.labels.tobytes()):08x}"
+        names = zlib.crc32(chr(0).join(map(self.name, range(len(self.labels)))).encode())
+        return f"{names:08x}{zlib.crc32(self.labels.tobytes()):08x}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,7 +198,7 @@ class Images:
         return x, y
 
     def first_unreadable(self):
-        """The path of the first image that cannot be read, or None."""
+        """Where the first image is that cannot be read, or None."""
         return next((path for split in (self.training, self.test) for path in split.unreadable()), None)
 
     def in_memory(self):

@@ -1,18 +1,20 @@
-"""Where images come from: scikit-learn, an .npz file, keras.datasets, or a folder; checked, and brought to one size."""
+"""Where images come from: scikit-learn, an .npz file, keras.datasets, or a folder of images or TFRecords; checked, and brought to one size."""
 
+import re
 import zipfile
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from recipes.datasets import images
+from recipes.datasets import images, records
 from recipes.frame import files
 from recipes.frame.flags import DATASETS
 from recipes.frame.refusal import Refusal
 
 TEST_SHARE = 0.2
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")  # Those that TensorFlow decodes.
+RECORD_FILE = re.compile(r"\.tfrecords?\b|-\d{5}-of-\d{5}$")
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 
 
@@ -21,8 +23,8 @@ def load(settings):
 
     Args:
         settings: with the attributes dataset ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100", or a folder with one sub-folder of images a class,
-            all images one split or below sub-folders `train` and `test`), data_dir (folder in which NAME.npz is looked for before keras.datasets downloads
-            it, or None) and image_size, pixels.
+            all images one split or below sub-folders `train` and `test`, or a folder of TFRecord files), data_dir (folder in which NAME.npz is looked for
+            before keras.datasets downloads it, or None) and image_size, pixels.
 
     Returns:
         `images.Images`.
@@ -92,6 +94,17 @@ def _download(name, data_dir):
 def _of_folder(name, path, size):
     if not path.is_dir():
         raise Refusal(f"--dataset={name} is neither a known name nor a folder; expected {', '.join(DATASETS)} or an existing folder.")
+    of_records = sorted(file for file in path.iterdir() if RECORD_FILE.search(file.name))
+    try:
+        training, test = _of_records(path, of_records, size) if of_records else _of_images(path, size)
+        return images.normalised(name, training, test, (*size, 3))
+    except tf.errors.OpError as error:
+        damaged, kinds = next(training.unreadable(), path), "records of PNG, JPEG, BMP or GIF" if of_records else ".png, .jpg, .bmp or .gif files"
+        raise Refusal(f"{path} cannot be read as images ({damaged} is no image); expected {kinds}: remove it.") from error
+
+
+def _of_images(path, size):
+    """(training, test) of a folder with one sub-folder of images a class."""
     folders = {entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
     if "train" in folders:
         if folders != {"train", "test"}:
@@ -109,17 +122,40 @@ def _of_folder(name, path, size):
         in_train, in_test = _split(labels)
         train, train_labels, test, test_labels = [paths[i] for i in in_train], labels[in_train], [paths[i] for i in in_test], labels[in_test]
 
-    def read(path):
-        image = tf.io.decode_image(tf.io.read_file(path), channels=3, expand_animations=False)
-        image = tf.image.resize(image, size, method="area")
-        return tf.ensure_shape(image, (*size, 3))
+    def files(paths, labels):
+        of_all = tf.constant(paths)
+        return images.Files(labels, lambda index: _decoded(tf.io.read_file(of_all[index]), size), paths.__getitem__)
 
-    training = images.Files(train, train_labels, read)
+    return files(train, train_labels), files(test, test_labels)
+
+
+def _of_records(path, files, size):
+    """(training, test) of a folder with TFRecord files, whose names say of which they are."""
+    of_training, of_test = ([file for file in files if kind in file.name] for kind in ("train", "test"))
+    of_test = of_test or [file for file in files if "val" in file.name]
+    if not of_training or not of_test or set(of_training) & set(of_test):
+        names = ", ".join(file.name for file in files[:3])
+        raise Refusal(f"{path} holds the TFRecords {names}; expected train in the names of some, and test or val in those of others.")
     try:
-        return images.normalised(name, training, images.Files(test, test_labels, read), (*size, 3))
-    except tf.errors.OpError as error:
-        damaged = next(training.unreadable(), path)
-        raise Refusal(f"{path} cannot be read as images ({damaged} is no image); expected .png, .jpg, .bmp or .gif files: remove it.") from error
+        training, test = (records.Records([str(file) for file in part]) for part in (of_training, of_test))
+    except ValueError as error:
+        raise Refusal(str(error)) from error
+    classes, labels = np.unique(training.labels, return_inverse=True)  # ImageNet's begin at 1.
+    unknown = np.setdiff1d(test.labels, classes)
+    if len(classes) < 2 or len(unknown):
+        received = f"{len(classes)} classes in its training images" if len(classes) < 2 else f"test images of the class {unknown[0]}, which training has not"
+        raise Refusal(f"{path} holds {received}; expected the same classes in both, two or more.")
+
+    def of(part, labels):
+        return images.Files(labels.astype(np.int32), lambda index: _decoded(part.encoded(index), size), part.name)
+
+    return of(training, labels), of(test, np.searchsorted(classes, test.labels))
+
+
+def _decoded(encoded, size):
+    image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
+    image = tf.image.resize(image, size, method="area")
+    return tf.ensure_shape(image, (*size, 3))
 
 
 def _listed(path):

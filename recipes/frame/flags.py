@@ -145,8 +145,8 @@ SHARED = {
             "dataset",
             "digits",
             Dataset(),
-            f"One of {', '.join(DATASETS)}, or the path of a folder with one sub-folder of images a class. digits (1,797 handwritten digits) comes with "
-            "scikit-learn.",
+            f"One of {', '.join(DATASETS)}, or the path of a folder with one sub-folder of images a class, or of TFRecord files (named train, and test or val, "
+            "with the keys image/encoded and image/class/label, or image and label). digits (1,797 handwritten digits) comes with scikit-learn.",
         ),
         Flag("data_dir", None, Text(), "Folder in which DATASET.npz is looked for (x_train, y_train, x_test, y_test) before it is downloaded."),
         Flag("image_size", 32, Integer(lower_bound=1), "Pixels to which images are brought in height and width."),

@@ -239,7 +239,7 @@ def test_an_image_that_is_damaged_later_is_found(tmp_path, rng):
     save_images(tmp_path, ["cat", "dog"], 5, rng)
     dataset = load(str(tmp_path), image_size=16)
     assert dataset.first_unreadable() is None
-    damaged = dataset.test.paths[1]
+    damaged = dataset.test.name(1)
     pathlib.Path(damaged).write_bytes(b"no image")
     assert dataset.first_unreadable() == damaged
 
@@ -247,3 +247,89 @@ def test_an_image_that_is_damaged_later_is_found(tmp_path, rng):
 def test_bytes_of_the_right_size_stay_bytes(tmp_path, rng):
     np.savez(tmp_path / "cifar10.npz", **arrays(rng))
     assert load("cifar10", tmp_path, image_size=40).training.images.dtype == np.uint8
+
+
+def save_records(path, images, labels, keys=("image/encoded", "image/class/label"), options=None):
+    """A TFRecord file with these images as PNG; larger labels are in front, as a file is in no order of its own."""
+    with tf.io.TFRecordWriter(str(path), options) as writer:
+        for image, label in zip(images, labels):
+            encoded, number = tf.train.BytesList(value=[tf.io.encode_png(image).numpy()]), tf.train.Int64List(value=[label])
+            features = {keys[0]: tf.train.Feature(bytes_list=encoded), keys[1]: tf.train.Feature(int64_list=number)}
+            writer.write(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
+
+
+def some_images(rng, number):
+    return rng.integers(0, 255, (number, 20, 24, 3), "uint8")
+
+
+@pytest.mark.parametrize(
+    ("names", "keys", "first_label"),
+    [
+        (("train-00000-of-00002", "train-00001-of-00002", "validation-00000-of-00001"), ("image/encoded", "image/class/label"), 1),
+        (("a-train.tfrecord-00000-of-00002", "a-train.tfrecord-00001-of-00002", "a-test.tfrecord-00000-of-00001"), ("image", "label"), 0),
+    ],
+)
+def test_tfrecords_hold_what_a_folder_of_their_images_does(names, keys, first_label, tmp_path, rng):
+    parts = [some_images(rng, number) for number in (300, 7, 5)]  # More in the first than are scanned at once.
+    labels = [np.arange(len(part)) % 3 for part in parts]
+    (tmp_path / "records").mkdir()
+    for name, images, numbers in zip(names, parts, labels):
+        save_records(tmp_path / "records" / name, images, numbers + first_label, keys)
+    for split, images, numbers in (("train", np.concatenate(parts[:2]), np.concatenate(labels[:2])), ("test", parts[2], labels[2])):
+        for index, (image, label) in enumerate(zip(images, numbers)):
+            (tmp_path / "folder" / split / str(label)).mkdir(parents=True, exist_ok=True)
+            keras.utils.save_img(tmp_path / "folder" / split / str(label) / f"{index:03}.png", image, scale=False)
+    of_records, of_folder = load(str(tmp_path / "records"), image_size=16), load(str(tmp_path / "folder"), image_size=16)
+    order = [np.argsort(np.concatenate(numbers), kind="stable") for numbers in (labels[:2], labels[2:])]  # A folder's classes are one behind the other.
+    x_train, y_train, x_test, y_test = of_records.in_memory()
+    expected = of_folder.in_memory()
+    statistics = of_folder.deviation / of_records.deviation, (of_folder.mean - of_records.mean) / of_records.deviation
+    np.testing.assert_allclose(x_train[order[0]], expected[0] * statistics[0] + statistics[1], atol=1e-5)
+    np.testing.assert_allclose(x_test[order[1]], expected[2] * statistics[0] + statistics[1], atol=1e-5)
+    np.testing.assert_array_equal(y_train[order[0]], expected[1])
+    np.testing.assert_array_equal(y_test[order[1]], expected[3])
+    assert of_records.first_unreadable() is None
+    [(x, y)] = of_records.training_batches(20, seed=1, first_step=17).take(1).as_numpy_iterator()  # In the second epoch.
+    positions = [np.abs(x_train - image).sum((1, 2, 3)).argmin() for image in x]
+    np.testing.assert_array_equal(x_train[positions], x)
+    np.testing.assert_array_equal(y_train[positions], y)
+
+
+def test_tfrecords_that_cannot_be_right_are_refused(tmp_path, rng):
+    def saved(name, labels, **keys):
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        save_records(folder / f"{keys.pop('split', 'train')}.tfrecord", some_images(rng, len(labels)), labels, **keys)
+        return folder
+
+    alone = saved("alone", [0, 1])
+    assert refusal(str(alone)) == f"{alone} holds the TFRecords train.tfrecord; expected train in the names of some, and test or val in those of others."
+    saved("alone", [0, 1, 2], split="test")
+    assert refusal(str(alone)) == f"{alone} holds test images of the class 2, which training has not; expected the same classes in both, two or more."
+    other = saved("other", [0, 1], split="test", keys=("picture", "label"))
+    saved("other", [0, 1])
+    received = f"{other}/test.tfrecord holds label, picture; expected records of image/encoded and image/class/label or image and label."
+    assert refusal(str(other)) == received
+    (other / "test.tfrecord").write_bytes(b"")
+    assert refusal(str(other)) == received.replace("label, picture", "no records", 1)
+    packed = saved("packed", [0, 1], options="GZIP")
+    saved("packed", [0, 1], split="test")
+    received = "is damaged or compressed; expected whole TFRecords, not compressed, with one label each: write it again."
+    assert refusal(str(packed)) == f"{packed}/train.tfrecord {received}"
+    cut = saved("cut", [0, 1])
+    saved("cut", [0, 1], split="test")
+    content = (cut / "train.tfrecord").read_bytes()
+    (cut / "train.tfrecord").write_bytes(content[:-9])
+    assert refusal(str(cut)) == f"{cut}/train.tfrecord {received}"
+    (cut / "train.tfrecord").write_bytes(content.replace(b"PNG", b"GNP"))
+    assert refusal(str(cut)) == f"{cut}/train.tfrecord {received}"  # By its checksum.
+
+
+def test_a_record_that_is_damaged_later_is_found(tmp_path, rng):
+    for split in ("train", "test"):
+        save_records(tmp_path / f"{split}.tfrecord", some_images(rng, 4), [0, 1, 0, 1])
+    dataset = load(str(tmp_path), image_size=16)
+    content = bytearray((tmp_path / "test.tfrecord").read_bytes())
+    content[content.index(b"PNG")] = 0
+    (tmp_path / "test.tfrecord").write_bytes(content)
+    assert dataset.first_unreadable() == f"{tmp_path}/test.tfrecord, byte 12"
