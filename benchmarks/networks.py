@@ -41,6 +41,21 @@ def application(name, size):
     return getattr(keras.applications, name)(weights=None, input_shape=(size, size, 3), classes=CLASSES, classifier_activation=None)
 
 
+def resnet50(size, width):
+    """ResNet-50 with keras_bn.BatchNormalization and `width` times its filters, for images of `size` by `size` pixels."""
+    import keras
+
+    import keras_bn
+
+    def narrow(layer):
+        config = layer.get_config()
+        if isinstance(layer, keras.layers.Conv2D):
+            config["filters"] = round(config["filters"] * width)
+        return (keras_bn.BatchNormalization if type(layer) is keras.layers.BatchNormalization else type(layer)).from_config(config)
+
+    return _cloned(application("ResNet50", size), narrow)
+
+
 # name: (maker of a net with keras.layers.BatchNormalization, examples a step). `vgg` makes VGG, with and without normalisation.
 NETS = {
     "mobilenet_v2": (lambda: application("MobileNetV2", 96), 32),

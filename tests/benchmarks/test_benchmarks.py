@@ -5,6 +5,7 @@ import math
 import pathlib
 import subprocess
 import sys
+import types
 
 import keras
 import numpy as np
@@ -12,8 +13,9 @@ import pytest
 import tensorflow as tf
 from absl import flags
 
-from benchmarks import exchange, folding, layer, networks, recalibration, train_step
+from benchmarks import exchange, folding, layer, networks, reading, recalibration, train_step
 from keras_bn import BatchNormalization
+from recipes.datasets import sources
 from recipes.frame import machine
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -113,7 +115,25 @@ def test_exchange_tells_messages_and_bytes(tmp_path):
     assert rows[1024, exchange.KERAS] == (265, pytest.approx(26_560 * 5 * 4 * 2 * 1023 / 1024 / 1e6))
 
 
-@pytest.mark.parametrize("benchmark", ["exchange", "folding", "recalibration"])
+def test_reading_tells_waiting_and_memory_and_makes_its_images_once(monkeypatch, capsys, tmp_path):
+    size = {"images": 1000, "image_size": 32, "folder": str(tmp_path), "width": 1 / 16, "batch_size": 4}
+    output, rows = conducted(reading, size, monkeypatch, capsys)
+    assert "980 training images" in output
+    assert rows.keys() == {reading.IN_MEMORY, reading.FOLDER, reading.RECORDS}
+    for row in rows.values():
+        assert 0 < row["waiting"] < 100
+        assert len(row["turns"]) == 2
+        assert row["ratio"]["median"] > 0
+    assert [len(list((tmp_path / "jpegs" / split).rglob("*.jpg"))) for split in ("train", "test")] == [980, 20]
+    kinds = [sources.load(types.SimpleNamespace(dataset=str(tmp_path / kind), data_dir=None, image_size=32)) for kind in ("jpegs", "tfrecords")]
+    labels = [sorted(one.training.labels) for one in kinds]
+    assert labels[0] == labels[1]
+    assert kinds[0].mean == pytest.approx(kinds[1].mean)
+    reading.made(tmp_path, 1000, 32)
+    assert "making" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("benchmark", ["exchange", "folding", "reading", "recalibration"])
 def test_help_shows_the_commands(benchmark):
     assert f"python -m benchmarks.{benchmark} --" in run(benchmark, "--help").stdout
 
