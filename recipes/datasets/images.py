@@ -219,6 +219,7 @@ class Images:
 
         options = tf.data.Options()
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA  # Several workers divide what each of them reads.
+        options.autotune.enabled = False  # An idle iterator with a tuner waits for it when it is deleted, up to 60 s: in the middle of another training.
         return batches.map(normalise).with_options(options)
 
     def _small(self, split):

@@ -31,6 +31,11 @@ def test_the_order_depends_on_seed_and_epoch_alone(numbered):
     assert order(numbered, 3, 0, 4) != order(numbered, 3, 4, 4)
 
 
+def test_no_iterator_waits_for_a_tuner_when_it_is_deleted(numbered):
+    for batches in (numbered.training_batches(7, 1), numbered.test_batches(), numbered.drawn(5, 2)):
+        assert batches.options().autotune.enabled is False
+
+
 def test_images_keep_their_labels(numbered):
     for x, y in numbered.training_batches(7, 0).take(5):
         np.testing.assert_array_equal(x[:, 3, 4, 0], y)
