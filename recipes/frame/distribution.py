@@ -1,12 +1,14 @@
 """Where a recipe trains: on one device, on all local ones, or in several processes, of which one writes."""
 
 import contextlib
+import json
 import os
 import pathlib
 import shutil
 import subprocess
 import sys
 import tempfile
+import zlib
 from typing import NamedTuple
 
 import keras
@@ -88,6 +90,26 @@ class Distribution:
             return make(Part(self.replicas, context.input_pipeline_id * number, number))
 
         return self.strategy.distribute_datasets_from_function(of_process)
+
+    def agree(self, on):
+        """Returns when all processes hold the same; each has to call this.
+
+        Args:
+            on: function that returns a dict, from what it is, in words, to something JSON-able; called where there are several processes.
+
+        Raises:
+            Refusal: in each process, if they do not.
+        """
+        if not isinstance(self.strategy, tf.distribute.MultiWorkerMirroredStrategy):
+            return
+        held = on()
+        numbers = [zlib.crc32(json.dumps(value, sort_keys=True).encode()) for value in held.values()]
+        of_all = self.strategy.gather(tf.constant([numbers], tf.int64), axis=0).numpy()
+        differing = [what for what, column in zip(held, of_all.T) if len(set(column)) > 1]
+        if differing:
+            raise Refusal(
+                f"the processes differ in their {' and '.join(differing)}; give all the same flags and data, and a --workdir that each of them reads."
+            )
 
     @contextlib.contextmanager
     def workdir(self, path):

@@ -86,6 +86,12 @@ def conduct(recipe, trainings, workdir, distribution=training.ONE_DEVICE):
     return Experiment(trainings, [{"run": name, **result} for name, result in results.items()], tables.tidy(records, hyperparameters), recipe.usual)
 
 
+def earlier_steps(trainings, workdir):
+    """dict, from the name of a training to the optimizer steps of which records are there."""
+    folders = {name: workdir.path / "runs" / name for name in trainings}
+    return {name: training.earlier_step(folder) for name, folder in folders.items()}
+
+
 def _train(name, one, trainings, workdir, progress, distribution):
     folder = workdir.path / "runs" / name
     files.write_json(folder / "config.json", {**one.hyperparameters, "batch_size": one.batch_size, "steps": one.steps})

@@ -36,9 +36,10 @@ def run(number, module, *arguments):
     command = [sys.executable, "-m", module, *arguments]
     outputs = [tempfile.TemporaryFile() for _ in range(number)]
     workers = []
+    scratch = tempfile.TemporaryDirectory()  # For the files of workers that are killed, and delete nothing.
     try:
         for index, (output, config) in enumerate(zip(outputs, configurations(number))):
-            environment = {**os.environ, "TF_CONFIG": config, PARENT: str(os.getpid())}
+            environment = {**os.environ, "TF_CONFIG": config, "TMPDIR": scratch.name, PARENT: str(os.getpid())}
             workers.append(subprocess.Popen(command, env=environment, stdout=None if index == 0 else output, stderr=output))
         failed = _wait(workers)
     except KeyboardInterrupt:  # The terminal has interrupted the workers, too; the first says how to go on.
@@ -48,6 +49,7 @@ def run(number, module, *arguments):
         for worker in workers:
             worker.kill()
             worker.wait()
+        scratch.cleanup()
     if failed is None:
         print("".join(f"{line}\n" for line in _lines(outputs[0])), end="", file=sys.stderr)  # What worker 0 warned of.
         return

@@ -7,6 +7,8 @@ import sys
 from recipes.frame import commands, files, flags, quiet
 from recipes.frame.refusal import Refusal
 
+PLACES = "workdir", "data_dir"  # Flags that may differ between machines.
+
 
 def run(recipe, arguments=None):
     """Runs a recipe as a program, and exits with 0, or with 1 after one sentence on the standard error stream.
@@ -58,6 +60,8 @@ def conduct(recipe, settings):
     with distributed.workdir(path) as place, workdir.Workdir(place, recipe, settings, data.described, about_machine) as folder, folder.resumable(data):
         counted = f"{len(trainings)} training{'' if len(trainings) == 1 else 's'}"
         print(f"{counted} on {data.in_words}, with {machine.device(about_machine)}, into {folder.path}", flush=True)
+        given = {flag.name: getattr(settings, flag.name) for flag in recipe.flags if flag.name not in PLACES}
+        distributed.agree(lambda: {"flags": given, "data": data.described, "earlier steps": experiment.earlier_steps(trainings, folder)})
         conducted = experiment.conduct(recipe, trainings, folder, distributed)
         if not distributed.is_chief:
             return

@@ -44,8 +44,7 @@ def train(training, folder, log_dir, progress, net_of_start, distribution=ONE_DE
     net = _built(training, net_to_start_from, distribution)
     if records:
         checkpoint.restore(path, net)
-    # Not the optimizer's count, which leaves out updates whose gradients overflowed in half precision.
-    step = max((record["step"] for record in records if not record.get("is_end", False)), default=0)
+    step = _step(records)
     progress.skip(step)
     log = _Log(folder, log_dir, records)
     for first, last in _spans(step, training.steps, training.steps_a_record):
@@ -60,6 +59,17 @@ def train(training, folder, log_dir, progress, net_of_start, distribution=ONE_DE
         checkpoint.save(path, net, log.records)
     log.write()
     return log.records, net
+
+
+def earlier_step(folder):
+    """The optimizer steps that a training has made so far."""
+    path = folder / "checkpoint.npz"
+    return _step(checkpoint.read_records(path)) if path.exists() else 0
+
+
+def _step(records):
+    """Not the optimizer's count, which leaves out updates whose gradients overflowed in half precision."""
+    return max((record["step"] for record in records if not record.get("is_end", False)), default=0)
 
 
 def restored(training, folder, distribution=ONE_DEVICE):

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 
 from recipes import deep_vgg
 from recipes.datasets.linear import LinearMap
-from recipes.frame import Training, distribution, flags, program, tasks, training
+from recipes.frame import Training, distribution, flags, launch, program, tasks, training
 from recipes.frame.refusal import Refusal
 from recipes.nets import linear
 
@@ -115,11 +116,14 @@ def workers_of(process):
     return [int(child) for child in pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
 
 
-def test_workers_train_as_one_process_does_also_after_one_was_killed(alone, tmp_path):
-    command = [sys.executable, "-m", "recipes.deep_vgg", *SMALL, "--workers=2", "--synchronized", f"--workdir={tmp_path}"]
+def test_workers_train_as_one_process_does_also_after_one_was_killed(alone, tmp_path, monkeypatch):
+    folder, temporary = tmp_path / "run", tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    command = [sys.executable, "-m", "recipes.deep_vgg", *SMALL, "--workers=2", "--synchronized", f"--workdir={folder}"]
     first = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     end = time.monotonic() + 240
-    while not list(tmp_path.glob("runs/*/checkpoint.npz")) and first.poll() is None and time.monotonic() < end:
+    while not list(folder.glob("runs/*/checkpoint.npz")) and first.poll() is None and time.monotonic() < end:
         time.sleep(0.05)  # Nothing tells when a checkpoint is written but the file.
     workers = workers_of(first)
     os.kill(workers[1], signal.SIGKILL)
@@ -128,13 +132,14 @@ def test_workers_train_as_one_process_does_also_after_one_was_killed(alone, tmp_
     assert errors.splitlines()[-1].startswith("error: worker 1 ended with status -9: ")
     assert errors.splitlines()[-1].endswith("; the same command goes on where it was.")
     assert not any(pathlib.Path(f"/proc/{worker}").exists() for worker in workers)
-    assert not (tmp_path / "results.json").exists()
+    assert not list(temporary.iterdir())
+    assert not (folder / "results.json").exists()
 
     again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=400)
     assert again.returncode == 0, again.stderr
     assert again.stdout.count("1 training on digits") == 1
-    assert_same(tmp_path, alone)
-    assert json.loads((tmp_path / "results.json").read_text())["flags"]["workers"] == 2
+    assert_same(folder, alone)
+    assert json.loads((folder / "results.json").read_text())["flags"]["workers"] == 2
 
 
 def test_what_workers_refuse_is_refused_in_their_words(tmp_path):
@@ -142,6 +147,31 @@ def test_what_workers_refuse_is_refused_in_their_words(tmp_path):
     process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=400)
     assert process.returncode == 1
     assert process.stderr == "error: a batch of 51 is not divisible by 2 replicas; choose a multiple of 2, or another number of replicas.\n"
+
+
+def test_processes_that_do_not_hold_the_same_are_refused(alone, tmp_path):
+    shutil.copytree(alone, tmp_path / "0")
+    (tmp_path / "0" / "results.json").unlink()
+    for path in (tmp_path / "0").glob("runs/*/result.json"):
+        path.unlink()
+    config = json.loads((tmp_path / "0" / "config.json").read_text())
+    config["flags"]["strategy"] = "multi_worker"
+    (tmp_path / "0" / "config.json").write_text(json.dumps(config))
+    command = [sys.executable, "-m", "recipes.deep_vgg", *SMALL, "--strategy=multi_worker"]
+    processes = [
+        subprocess.Popen(
+            [*command, f"--workdir={tmp_path / str(index)}", f"--momentum={momentum}"],
+            cwd=ROOT,
+            env={**os.environ, "TF_CONFIG": config},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for index, (config, momentum) in enumerate(zip(launch.configurations(2), (0.9, 0.8)))
+    ]
+    outcomes = [process.communicate(timeout=240)[1] for process in processes]
+    expected = "error: the processes differ in their flags and earlier steps; give all the same flags and data, and a --workdir that each of them reads."
+    assert [errors.splitlines()[-1] for errors in outcomes] == [expected] * 2
 
 
 def test_a_worker_that_never_comes_is_named(tmp_path):
