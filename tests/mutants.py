@@ -82,7 +82,7 @@ TEST_EXPERIMENT, TEST_WORKDIR, TEST_TRAINING, TEST_TASKS, TEST_CLAIMS = (
     f"tests/recipes/frame/test_{name}.py" for name in ("experiment", "workdir", "training", "tasks", "claims")
 )
 TEST_INSTRUMENTS = "tests/recipes/frame/test_instruments.py"
-IMAGES, VGG = "recipes/datasets/images.py", "recipes/nets/vgg.py"
+IMAGES, RECORDS, VGG = "recipes/datasets/images.py", "recipes/datasets/records.py", "recipes/nets/vgg.py"
 KERNELS, IDENTITIES, TEST_IDENTITIES = "recipes/nets/kernels.py", "recipes/nets/identities.py", "tests/recipes/nets/test_identities.py"
 EVIDENCE, PICTURES, SELECTION, TEST_EVIDENCE, TEST_PICTURES, TEST_SELECTION = (
     *(f"recipes/frame/{name}.py" for name in ("evidence", "pictures", "selection")),
@@ -2038,6 +2038,36 @@ MUTANTS = {
         "name not in typed and not (name in LENGTHS and typed & {*LENGTHS})",
         "name not in typed",
         ["tests/recipes/frame/test_flags.py::test_a_preset_sets_what_is_not_given"],
+    ),
+    "records that begin where the one before ends": (
+        RECORDS,
+        "HEADER + np.cumsum",
+        "np.cumsum",
+        [f"{TEST_SOURCES}::test_tfrecords_hold_what_a_folder_of_their_images_does"],
+    ),
+    "labels of records as they are written": (
+        "recipes/datasets/sources.py",
+        "np.searchsorted(classes, test.labels)",
+        "test.labels",
+        [f"{TEST_SOURCES}::test_tfrecords_hold_what_a_folder_of_their_images_does"],
+    ),
+    "iterators that wait for a tuner": (
+        IMAGES,
+        "options.autotune.enabled = False",
+        "pass",
+        [f"{TEST_IMAGES}::test_no_iterator_waits_for_a_tuner_when_it_is_deleted"],
+    ),
+    "processes that compare nothing": (
+        "recipes/frame/distribution.py",
+        "if len(set(column)) > 1]",
+        "if len(set(column)) > 2]",
+        [f"{TEST_DISTRIBUTION}::test_processes_that_do_not_hold_the_same_are_refused"],
+    ),
+    "charts that refuse what is beyond float32": (
+        "keras_bn/summaries/log.py",
+        "value = tf.constant(value, tf.float64)",
+        "value = value",
+        ["tests/keras_bn/summaries/test_log.py::test_a_number_beyond_float32_is_infinite_in_its_chart"],
     ),
     "a bias whose gradient passes through the mean": (
         IDENTITIES,
