@@ -1012,8 +1012,8 @@ MUTANTS = {
     ),
     "a resumed training that starts over": (
         TRAINING,
-        "        checkpoint.restore(path, net)\n    # Not the",
-        "        pass\n    # Not the",
+        "        checkpoint.restore(path, net)\n    step =",
+        "        pass\n    step =",
         [f"{TEST_TRAINING}::test_a_training_that_is_killed_ends_where_it_would_have_ended"],
     ),
     "a checkpoint without the optimizer": (

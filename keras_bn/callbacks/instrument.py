@@ -138,8 +138,11 @@ class Instrument(keras.callbacks.Callback):
 
     def plan(self) -> None:
         """Chooses the steps of this `fit` that are due, of which there are fewer the more all of its instruments cost."""
-        others = [one._cost() for one in self._of_this_fit() if one is not self and one.every is None]
-        self._is_due = schedule.Schedule(self.every, self._possible_steps, [self._cost(), *others])
+        costs = [self._cost(), *(one._cost() for one in self._of_this_fit() if one is not self and one.every is None)]
+        if self.every is None:  # Workers whose data differ in length would measure at other steps, and wait for each other.
+            with workers.agreeing(self._trained().distribute_strategy, f"{type(self).__name__} with measurements that cost {costs[0]:.6g} train steps"):
+                pass
+        self._is_due = schedule.Schedule(self.every, self._possible_steps, costs)
 
     def on_train_batch_begin(self, batch, logs=None):
         if self._waits_for_first_batch:

@@ -141,6 +141,7 @@ def measurements(strategy, folder, index):
     for case, refused in {
         "function": callbacks.LossLandscape(every=lambda step: True),
         "other": callbacks.LossLandscape(every=2 + index),
+        "length": callbacks.VarianceShift(data()[0][: 48 - 32 * index]),
         "first": callbacks.VarianceShift(data()[0][:, : 4 - index], every=2),
         "chief": callbacks.LossLandscape(every=2) if index == 0 else keras.callbacks.Callback(),  # Last, as collectives that do not fit end all of them.
     }.items():

@@ -132,6 +132,8 @@ def test_what_workers_cannot_do_together_is_refused_on_all(results):
     for every, refusal in ((2, one["other"]), (3, other["other"])):
         expected = f"another worker does something else than this one, LossLandscape with every={every}; expected each to do the same: "
         assert refusal == f"{expected}give all of them the same callbacks."
+    for refusal in (one["length"], other["length"]):
+        assert refusal.startswith("another worker does something else than this one, VarianceShift with measurements that cost ")
     assert one["first"] == "worker 1 failed at VarianceShift with every=2, and its own message says why; expected all of them to: see its output."
     assert other["first"].startswith("VarianceShift cannot evaluate its `data`; expected inputs for ")
     assert one["chief"] == "another worker does not do the same as this one, LossLandscape with every=2; expected each to: give all of them the same callbacks."
