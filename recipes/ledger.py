@@ -4,7 +4,8 @@
     python -m recipes.ledger                writes the file from what is in docs/results/
     python -m recipes.ledger --check        fails where the file does not follow from docs/results/
 
-A run takes the place of an earlier one of the same recipe whose work folder had the same name.
+A run takes the place of an earlier one of the same recipe whose work folder had the same name. What is known of the reasons for its numbers is written by hand
+into remarks.md in its folder of docs/results/, and stands below its tables.
 """
 
 import importlib
@@ -21,12 +22,13 @@ from recipes.frame.claims import DOES_NOT_HOLD, HOLDS, NOT_TESTABLE, PARTLY
 from recipes.frame.refusal import Refusal
 
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
+REMARKS = "remarks.md"
 POPULAR = "often "  # How the sources of sentences begin that the papers contradict.
 COLOURS = 64  # Of a picture in docs/, whose file is a third as large by that.
 
 
 def read(folder):
-    """(recipe, what results.json holds) of a finished run.
+    """(recipe, what results.json holds and "remarks", a text or None) of a finished run.
 
     Raises:
         Refusal: there is none, or it is not what this version of the recipe writes.
@@ -49,7 +51,8 @@ def read(folder):
         raise Refusal(f"{path} has other flags or claims than recipes.{name} now; run it again in a new folder.")
     for claim in (claim for claim in recipe.claims if claim.name in evidence):
         _refuse_other_trainings(path, claim, evidence[claim.name], results["results"])
-    return recipe, results
+    remarks = path.with_name(REMARKS)
+    return recipe, {**results, "remarks": remarks.read_text().strip() if remarks.exists() else None}
 
 
 def _evidence(results):
@@ -115,6 +118,7 @@ def markdown(runs):
         of_recipe = {folder: results for folder, (other, results) in runs.items() if other is recipe}
         parts += [f"## {recipe.question} (`recipes.{recipe.name}`)", _table([_row(one) for one in found if one["recipe"] is recipe])]
         parts += [_table([_about(recipe, folder, results) for folder, results in of_recipe.items()])]
+        parts += [results["remarks"] for results in of_recipe.values() if results["remarks"]]
         parts += [f"![what was found of each claim](results/{folder}/summary.png)" for folder in of_recipe]
     waiting = [_waiting(recipe, claim) for recipe, claim in _all_claims() if claim not in [one["claim"] for one in found]]
     if waiting:
@@ -203,6 +207,8 @@ def main(arguments, docs=DOCS):
             if place.exists() and (there := files.read_json(place / "results.json")["recipe"]) != recipe.name:
                 raise Refusal(f"{place} holds a run of recipes.{there}; rename {workdir}, which is of recipes.{recipe.name}.")
         for workdir, place in places.items():
+            if (place / REMARKS).exists() and files.read_json(place / "results.json") != files.read_json(workdir / "results.json"):
+                print(f"{place / REMARKS} is about other results than the new ones; see whether it is true of them.")
             take(workdir, place)
         folders = sorted(path.parent for path in (docs / "results").glob("*/results.json"))
         if not folders:

@@ -9,6 +9,7 @@ import matplotlib.ticker
 
 matplotlib.use("Agg")
 
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib import pyplot as plt
@@ -72,7 +73,7 @@ def summary(judged):
         look = dict(x="group", y="value", hue="group", palette=sns.color_palette(PALETTE, len(evidence)), legend=False, ax=axis)
         sns.stripplot(rows, **look, size=7, alpha=0.75, jitter=0.12)
         sns.pointplot(rows, **look, errorbar=None, marker="_", markersize=34, markeredgewidth=2.5, linestyle="none")
-        axis.set(xlabel="", ylabel=textwrap.fill(claim.rule.what, 34), yscale=claim.rule.scale)
+        axis.set(xlabel="", ylabel=textwrap.fill(claim.rule.what, 34), yscale=_scale(claim.rule.scale == "log", rows["value"]))
         if (claimed := getattr(claim.rule, "claimed", None)) is not None:
             axis.axhline(claimed, color="0.4", linestyle=":", linewidth=1.2)
         axis.set_xticks(range(len(evidence)), [textwrap.fill(group.replace("_", " "), 16, break_long_words=False) for group in evidence])
@@ -120,7 +121,7 @@ def curves(rows, label, title, *, x="step", hue="contestant", panels=(), order=N
     size = (7.5, 4.2) if len(groups) == 1 else (4 * columns, 0.9 + 3 * lines)
     figure, axes = plt.subplots(lines, columns, figsize=size, squeeze=False, sharex=share, sharey=share, layout="constrained")
     for axis, (name, of_panel) in zip(axes.flat, groups):
-        axis.set(xscale="log" if "x" in log else "linear", yscale="log" if "y" in log else "linear")
+        axis.set(xscale=_scale("x" in log, of_panel[x]), yscale=_scale("y" in log, of_panel["value"]))
         sns.lineplot(of_panel, **look, markers=has_markers, **spread, linewidth=2.2, legend=name == next(iter(groups.groups)), ax=axis)
         if over_training and of_panel["seed"].nunique() > 1:
             sns.lineplot(of_panel, **look, units="run", estimator=None, linewidth=0.6, alpha=0.6, legend=False, ax=axis)
@@ -173,8 +174,9 @@ def agreement(rows, measured, predicted, title, *, order=None):
         order: of the contestants, as of `curves`.
 
     Returns:
-        A figure; None where there are no rows.
+        A figure; None where no row has two positive numbers.
     """
+    rows = rows[_are_positive(rows[["measured", "predicted"]]).all(axis=1)]
     if rows.empty:
         return None
     order = [name for name in (order or rows["contestant"].unique()) if name in set(rows["contestant"])]
@@ -224,6 +226,15 @@ def _title(figure, text):
     """Lines as long as the figure is wide."""
     longest = int(TITLE_CHARACTERS * figure.get_figwidth() / 5)
     figure.suptitle("\n".join(textwrap.fill(line, longest) for line in text.splitlines()), fontsize=12)
+
+
+def _scale(is_logarithmic, values):
+    """Of an axis: matplotlib cannot draw a logarithmic one along which nothing is positive, as where all trainings diverged."""
+    return "log" if is_logarithmic and _are_positive(values).any() else "linear"
+
+
+def _are_positive(values):
+    return np.isfinite(values.astype(float)) & (values > 0)
 
 
 def _named(name, value):

@@ -168,3 +168,17 @@ def test_claims_without_a_run_are_listed(run, docs):
     waiting = [row[0] for row in rows(docs, "No run yet")]
     assert "Auxiliary classifiers let a deep net train" in waiting
     assert "With batch normalisation, a deep net trains from random weights" not in waiting
+
+
+def test_remarks_stand_below_the_runs_and_are_kept_and_named_when_results_change(run, docs, capsys):
+    ledger.main([run()], docs)
+    remarks = docs / "results" / "digits" / "remarks.md"
+    remarks.write_text("The plain net does not learn, as its gradients vanish.\n")
+    assert ledger.main(["--check"], docs) == 1
+    assert ledger.main([str(docs.parent / "runs" / "digits")], docs) == 0
+    assert "|\n\nThe plain net does not learn, as its gradients vanish.\n\n![" in (docs / "results.md").read_text()
+    assert capsys.readouterr().out == ""
+    shutil.rmtree(docs.parent / "runs")
+    ledger.main([run(claims=[claim("bn_trains_deep", {**EVIDENCE, "plain": [0.2, 0.1, 0.1]})])], docs)
+    assert capsys.readouterr().out == f"{remarks} is about other results than the new ones; see whether it is true of them.\n"
+    assert remarks.exists()

@@ -1,5 +1,6 @@
 """Every recipe is a page that can be read, whose commands parse, and that runs two steps to a report with pictures."""
 
+import dataclasses
 import importlib
 import json
 import pathlib
@@ -13,7 +14,7 @@ import pandas as pd
 import pytest
 
 import recipes.__main__
-from recipes.frame import claims, evidence, experiment, flags, program
+from recipes.frame import claims, evidence, experiment, flags, pictures, program
 
 ROOT = pathlib.Path(__file__).parents[2]
 PAGES = recipes.__main__.questions()
@@ -94,7 +95,10 @@ def test_claims_and_pictures_have_names_of_their_own(recipe):
     assert len(set(names)) == len(names)
 
 
-def test_two_steps_leave_a_report_with_pictures_and_claims(recipe, tmp_path):
+def test_two_steps_leave_a_report_with_pictures_and_claims(recipe, tmp_path, monkeypatch):
+    """And also where every number of the table is one that trainings leave which diverge, or do not move."""
+    conduct, conducted = experiment.conduct, []
+    monkeypatch.setattr(experiment, "conduct", lambda *arguments: conducted.append(conduct(*arguments)) or conducted[0])
     two_steps = ["--steps=2"] if any(flag.name == "steps" for flag in recipe.flags) else []
     settings = flags.parsed(recipe, [*SMALL[recipe.name], *two_steps, f"--workdir={tmp_path}"])
     program.conduct(recipe, settings)
@@ -107,6 +111,11 @@ def test_two_steps_leave_a_report_with_pictures_and_claims(recipe, tmp_path):
     exact = {claim.name for claim in recipe.claims if isinstance(claim.rule, claims.Exact)}
     assert all((claim["verdict"] == claims.NOT_TESTABLE) == (claim["name"] not in exact) for claim in results["claims"])
     assert all(claim["measured"] in report for claim in results["claims"])
+    for number in (np.nan, np.inf, 0.0, -1.0):
+        failed = dataclasses.replace(conducted[0], table=conducted[0].table.assign(value=number))
+        judged = claims.judged(recipe.claims, failed)
+        for picture in (*program.summary(judged), *recipe.pictures):
+            pictures.save(picture, failed, judged, tmp_path)
 
 
 SIZES = "width", "batch_size", "units", "depth", "measure_every"

@@ -79,3 +79,18 @@ def test_a_summary_has_a_panel_with_the_numbers_of_each_claim():
     assert figure.axes[0].get_ylabel() == "height"
     points = [len(np.ma.compressed(collection.get_offsets()[:, 1])) for collection in figure.axes[0].collections[:2]]
     assert points == [2, 3]
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, 0.0, -1.0])
+def test_a_logarithmic_picture_without_a_positive_number_is_drawn(number, tmp_path):
+    """As where all trainings diverged."""
+    claim = Claim("exact", "One is exact", "", None, claims.Exact(("one",), 1e-10, "difference"))
+    evidence = {"one": [number, number]}
+    assert claim.rule.scale == "log"
+    points = pd.DataFrame([{"measured": number, "predicted": 1.0, "contestant": "a"}, {"measured": 1.0, "predicted": 1.0, "contestant": "a"}])
+    for draw in (
+        lambda _: pictures.summary([(claim, claim.rule(evidence), evidence)]),
+        lambda _: pictures.curves(rows({1: [[number], [1.0]], 2: [[number], [number]]}), "label", "title", panels=["depth"], log="y", share=False),
+        lambda _: pictures.agreement(points, "measured", "predicted", "title"),
+    ):
+        assert pictures.save(Picture("picture", "shows", draw), None, [], tmp_path)
