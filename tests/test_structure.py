@@ -45,6 +45,7 @@ ALLOWED = {
         "keras_bn.inspection",
         "keras_bn.layers",
         "keras_bn.measures",
+        "keras_bn.summaries",
         "keras_bn.surgery",
     },
     "recipes": PUBLIC | {"recipes"},

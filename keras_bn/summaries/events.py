@@ -68,6 +68,23 @@ def write_scalars(writer: tf.summary.SummaryWriter, step: int, values: dict[str,
 
 
 @as_os_error()
+def write_text(writer: tf.summary.SummaryWriter, step: int, tag: str, text: str) -> None:
+    """Writes one text, in Markdown, for TensorBoard's Text page, and flushes.
+
+    Args:
+        writer: from `writer`.
+        step: int, optimizer updates so far.
+        tag: its name.
+        text: the same tag may have one at each step.
+
+    Raises:
+        OSError: the event file cannot be written.
+    """
+    with recorded_by(writer):
+        tf.summary.text(tag, text, step=step)
+
+
+@as_os_error()
 def write_hparams(
     log_dir: str | os.PathLike, hparams: dict[str, bool | int | float | str], layout: tuple[dict[str, list], dict[str, str]] | None = None
 ) -> None:

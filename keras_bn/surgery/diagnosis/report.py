@@ -1,16 +1,20 @@
-"""`Diagnosis`: what was found, as a page, as Markdown, as JSON and as a picture."""
+"""`Diagnosis`: what was found, as a page, as Markdown, as JSON, as a picture and in TensorBoard."""
 
+import contextlib
 import json
+import os
 import pathlib
 import textwrap
 from typing import NamedTuple
 
 import numpy as np
 
+from keras_bn import summaries
 from keras_bn.measures.conclusions.conclusion import several
 from keras_bn.surgery.diagnosis.finding import HINTS, Finding
 from keras_bn.surgery.whole_files import whole
 
+TAG = "diagnosis"  # Of its text in TensorBoard.
 _WIDTH = 100  # Characters of a line on the page.
 SUFFIXES = ".txt", ".md", ".json", ".png", ".pdf", ".svg"
 
@@ -110,6 +114,24 @@ class Diagnosis(NamedTuple):
             else:
                 texts = {".txt": lambda: f"{self}\n", ".md": self.markdown, ".json": lambda: json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n"}
                 temporary.write_text(texts[path.suffix]())
+
+    def log(self, log_dir: str | os.PathLike, step: int) -> None:
+        """Writes it into a TensorBoard run, for the pages "Batch Norm" and "Text".
+
+        Args:
+            log_dir: the run's folder: that of the callbacks which measured the training, or another.
+            step: int, optimizer updates that the model has had.
+
+        Raises:
+            OSError: the event file cannot be written.
+
+        Example:
+            >>> import keras_bn
+            >>> model = keras.Sequential([keras.Input((2,)), keras_bn.BatchNormalization()])
+            >>> keras_bn.surgery.diagnose(model, np.random.default_rng(0).normal(3, 2, (256, 2)), verbose=False).log(log_dir, step=0)
+        """
+        with contextlib.closing(summaries.writer(log_dir)) as run:
+            summaries.write_text(run, step, TAG, self.markdown())
 
     def _headline(self):
         hints = len(self.findings) - len(self.faults)
