@@ -1,7 +1,9 @@
 """Who may import whom, held by reading the imports of every file; and that this check would notice a broken one."""
 
 import ast
+import json
 import pathlib
+import sys
 
 import pytest
 import setuptools
@@ -50,7 +52,9 @@ ALLOWED = {
     },
     "recipes": PUBLIC | {"recipes"},
     "benchmarks": PUBLIC | {"benchmarks", "recipes"},
+    "tensorboard_plugin_keras_bn": {"tensorboard_plugin_keras_bn"},
 }
+OURS = {"keras_bn", "recipes", "benchmarks", "tests", "tensorboard_plugin_keras_bn"}
 DRAWERS = {"utils", "helpers", "base", "common"}
 
 
@@ -75,12 +79,12 @@ def imported_modules(path, root):
             names = [name if list(root.glob(name.replace(".", "/") + "*")) else node.module for name in inner]
         else:
             continue
-        yield from (name for name in names if name.split(".")[0] in {"keras_bn", "recipes", "benchmarks", "tests"})
+        yield from (name for name in names if name.split(".")[0] in OURS)
 
 
 def broken_arrows(root):
     arrows = []
-    for folder in ("keras_bn", "recipes", "benchmarks"):
+    for folder in ("keras_bn", "recipes", "benchmarks", "tensorboard_plugin_keras_bn"):
         for path in (root / folder).rglob("*.py"):
             here = room(module_name(path, root))
             for there in imported_modules(path, root):
@@ -104,10 +108,11 @@ def test_no_import_goes_against_the_arrows():
         ("keras_bn/summaries/log.py", "def late():\n    from keras_bn import functional", "keras_bn.summaries.log imports keras_bn.functional"),
         ("recipes/new.py", "from keras_bn.layers import batch_normalization", "recipes.new imports keras_bn.layers.batch_normalization"),
         ("recipes/new.py", "import benchmarks.layer", "recipes.new imports benchmarks.layer"),
+        ("tensorboard_plugin_keras_bn/new.py", "import keras_bn", "tensorboard_plugin_keras_bn.new imports keras_bn"),
     ],
 )
 def test_a_broken_arrow_is_noticed(path, line, complaint, tmp_path):
-    for package in ("keras_bn/layers", "keras_bn/summaries", "recipes", "benchmarks"):
+    for package in ("keras_bn/layers", "keras_bn/summaries", "recipes", "benchmarks", "tensorboard_plugin_keras_bn"):
         (tmp_path / package).mkdir(parents=True)
     for name in ("keras_bn/functional.py", "keras_bn/summaries/log.py", "keras_bn/layers/batch_normalization.py", "recipes/data.py", "benchmarks/layer.py"):
         (tmp_path / name).touch()
@@ -122,9 +127,20 @@ def test_no_file_is_a_drawer():
 
 def test_every_folder_is_a_package_and_is_installed():
     """What setuptools is told to find: folders without an `__init__.py` would be missing in an installation."""
-    folders = {path.parent for path in (ROOT / "keras_bn").rglob("*.py")}
-    assert {".".join(folder.relative_to(ROOT).parts) for folder in folders} == set(setuptools.find_packages(ROOT, include=["keras_bn*"]))
-    assert 'include = ["keras_bn*"]' in (ROOT / "pyproject.toml").read_text()
+    packages = ["keras_bn*", "tensorboard_plugin_keras_bn"]
+    folders = {path.parent for name in packages for path in (ROOT / name.strip("*")).rglob("*.py")}
+    assert {".".join(folder.relative_to(ROOT).parts) for folder in folders} == set(setuptools.find_packages(ROOT, include=packages))
+    assert f"include = {json.dumps(packages)}" in (ROOT / "pyproject.toml").read_text()
+
+
+def test_the_tab_imports_what_every_tensorboard_has():
+    """And nothing else: neither TensorFlow nor Keras come into TensorBoard's process by it."""
+    imported = set()
+    for path in (ROOT / "tensorboard_plugin_keras_bn").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module] if isinstance(node, ast.ImportFrom) else []
+            imported |= {name.split(".")[0] for name in names}
+    assert imported - sys.stdlib_module_names == {"tensorboard", "werkzeug", "tensorboard_plugin_keras_bn"}
 
 
 def test_only_summaries_writes_summaries():

@@ -85,6 +85,7 @@ def conduct(recipe, settings):
     if logs != folder.tensorboard:
         print(f"TensorBoard shows nothing at first of more than {selection.MOST_TICKED} runs; those of the first seeds (all are in {folder.tensorboard}):")
     print(f"TensorBoard: {commands.typed('tensorboard')} --logdir {shlex.quote(str(logs))}")
+    print('Its page "Batch Norm" says which layer is worst, and since when, and compares trainings.')
 
 
 def summary(judged):

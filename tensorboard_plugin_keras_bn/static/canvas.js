@@ -80,7 +80,7 @@ export function explorable(canvas, { at, moved, said, chosen }) {
     tip.style.left = x > width / 2 ? "" : `${x + 14}px`;
     tip.style.right = x > width / 2 ? `${width - x + 14}px` : "";
     tip.style.top = `${y + 10}px`;
-    if (isSpoken) aloud.textContent = text;
+    if (isSpoken) aloud.textContent = text.replaceAll("\n", ", ");
   };
   canvas.addEventListener("mousemove", (event) => show(at(event.offsetX, event.offsetY), false));
   canvas.addEventListener("mouseleave", () => show(null, false));

@@ -14,7 +14,7 @@ export function element(name, attributes = {}, ...children) {
 
 /** A select element. groups: object, a group's name ("" for none) to a list of [value, text]. */
 export function choice(label, groups, chosen, onChosen) {
-  const select = element("select", { onchange: () => onChosen(select.value) });
+  const select = element("select", { "aria-label": label, onchange: () => onChosen(select.value) });
   for (const [group, options] of Object.entries(groups)) {
     const made = options.map(([value, text]) => element("option", { value, selected: value === chosen }, text));
     select.append(...(group ? [element("optgroup", { label: group }, ...made)] : made));

@@ -39,7 +39,7 @@ class Page {
     await quantities.load();
     await this.look();
     setInterval(() => document.hidden || this.main.clientWidth === 0 || this.look(), 1000 * SECONDS_BETWEEN_LOOKS);
-    let width = 0;
+    let width = this.main.clientWidth;
     new ResizeObserver(() => {
       if (Math.abs(this.main.clientWidth - width) > 4) {
         width = this.main.clientWidth;
@@ -85,6 +85,7 @@ class Page {
 
   async draw() {
     const number = (this.drawn += 1);
+    this.main.setAttribute("aria-busy", "true");
     address.write(this.state);
     this.drawRuns();
     const options = Object.entries(VIEWS).map(([view, [title]]) => [view, title]);
@@ -92,6 +93,7 @@ class Page {
     this.tabs.firstChild.classList.add("views");
     if (!this.runs.length) {
       this.main.replaceChildren(element("p", {}, "There are no runs in this log directory yet."));
+      this.main.setAttribute("aria-busy", "false");
       return;
     }
     const chosen = this.state.runs.filter((run) => this.runs.some(({ name }) => name === run));
@@ -108,6 +110,7 @@ class Page {
     } catch (error) {
       if (number === this.drawn) this.complain(error.message);
     }
+    if (number === this.drawn) this.main.setAttribute("aria-busy", "false");
   }
 
   /** Which of the controls has the focus, so that it has it in the new page, too. */

@@ -62,6 +62,7 @@ def test_the_terminal_shows_the_table_and_where_things_are(whole):
     assert "| contestant   | depth   | initializer    | learning rate   |" in process.stdout
     assert process.stdout.endswith(
         f"Report and pictures: {path}/report.md {path}/curves.png\nTensorBoard: {commands.typed('tensorboard')} --logdir {path}/tensorboard\n"
+        'Its page "Batch Norm" says which layer is worst, and since when, and compares trainings.\n'
     )
     assert process.stderr == ""
 
