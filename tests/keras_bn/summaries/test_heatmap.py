@@ -34,7 +34,7 @@ def test_colours_are_those_of_the_numbers_whatever_the_theme(logarithmic, theme,
     values[1, 2] = np.nan
     with matplotlib.rc_context(theme):
         png = heatmap.drawn("measure/quantity", ["01_dense", "02_dense", "03_dense"], [0, 10, 20, 30, 40], values, "quantity", logarithmic=logarithmic)
-    limits = np.nanmin(values), np.nanmax(values)
+    limits = heatmap.rounded(np.nanmin(values), down=True), heatmap.rounded(np.nanmax(values), down=False)
     scale = (colors.LogNorm if logarithmic else colors.Normalize)(*limits)
     colours = cells(png, 3, 5)
     for cell in np.ndindex(values.shape):
@@ -46,7 +46,7 @@ def test_colours_are_those_of_the_numbers_whatever_the_theme(logarithmic, theme,
 @pytest.mark.parametrize("logarithmic", [False, True])
 def test_it_can_be_drawn_of_anything(values, logarithmic):
     png = heatmap.drawn("title", ["row"], list(range(len(values[0]))), np.array(values), "quantity", logarithmic=logarithmic)
-    assert Image.open(io.BytesIO(png)).size[0] == 600
+    assert Image.open(io.BytesIO(png)).size[0] == 660
 
 
 def test_logarithmic_colours_do_not_stretch_what_is_hardly_a_difference():
@@ -55,3 +55,23 @@ def test_logarithmic_colours_do_not_stretch_what_is_hardly_a_difference():
     for cell, colour in np.ndenumerate(values):
         expected = matplotlib.colormaps["viridis"](colors.LogNorm(1.0, 2.0)(colour), bytes=True)[:3]
         np.testing.assert_allclose(cells(png, 2, 2)[cell], np.asarray(expected, int), atol=3)
+
+
+@pytest.mark.parametrize(
+    ("value", "below", "above"), [(0.0, 0, 0), (1.0, 1, 1), (1.2, 1, 2), (2.0, 2, 2), (0.07, 0.05, 0.1), (930, 500, 1000), (-1.2, -2, -1), (-0.3, -0.5, -0.2)]
+)
+def test_ends_of_the_colour_bar_are_round(value, below, above):
+    assert heatmap.rounded(value, down=True) == pytest.approx(below, rel=1e-12)
+    assert heatmap.rounded(value, down=False) == pytest.approx(above, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("rows", "short", "kind"),
+    [
+        (["01_dense", "12_dense"], ["01", "12"], "dense"),
+        (["01_dense", "02_conv2d"], ["01_dense", "02_conv2d"], ""),
+        (["01_batch_normalization", "other"], ["01_batch_norm…", "other"], ""),
+    ],
+)
+def test_labels_are_short(rows, short, kind):
+    assert heatmap.labels(rows) == (short, kind)
