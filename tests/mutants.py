@@ -91,6 +91,9 @@ EVIDENCE, PICTURES, SELECTION, TEST_EVIDENCE, TEST_PICTURES, TEST_SELECTION = (
 WORKERS, TEST_DISTRIBUTE = "keras_bn/inspection/workers.py", "tests/keras_bn/test_distribute.py"
 TEST_DISTRIBUTION = "tests/recipes/frame/test_distribution.py"
 LEDGER, TEST_LEDGER = "recipes/ledger.py", "tests/recipes/test_ledger.py"
+TAB_PLUGIN, TAB_SERIES, TAB_OVERVIEW, TAB_LOADER = (f"tensorboard_plugin_keras_bn/{name}.py" for name in ("plugin", "series", "overview", "loader"))
+TAB_STATIC = "tensorboard_plugin_keras_bn/static"
+TEST_ROUTES, TEST_SERVER, TEST_BROWSER = (f"tests/tensorboard_plugin_keras_bn/test_{name}.py" for name in ("routes", "server", "browser"))
 TEST_IMAGES, TEST_SOURCES, TEST_VGG = "tests/recipes/datasets/test_images.py", "tests/recipes/datasets/test_sources.py", "tests/recipes/nets/test_vgg.py"
 
 DIAGNOSIS, TEST_DIAGNOSE = "keras_bn/surgery/diagnosis", "tests/keras_bn/surgery/test_diagnose.py"
@@ -685,8 +688,8 @@ MUTANTS = {
     ),
     "each instrument spends the budget of all": (
         INSTRUMENT,
-        "if one is not self and one.every is None]",
-        "if False]",
+        "if one is not self and one.every is None)]",
+        "if False)]",
         [f"{TEST_SCHEDULE}::test_instruments_share_what_a_default_schedule_may_take"],
     ),
     "no measurement at the end": (
@@ -1917,11 +1920,11 @@ MUTANTS = {
     ),
     "the logarithmic axis after the lines": (
         PICTURES,
-        """        axis.set(xscale="log" if "x" in log else "linear", yscale="log" if "y" in log else "linear")
+        """        axis.set(xscale=_scale("x" in log, of_panel[x]), yscale=_scale("y" in log, of_panel["value"]))
         sns.lineplot(of_panel, **look, markers=has_markers, **spread, linewidth=2.2, legend=name == next(iter(groups.groups)), ax=axis)
 """,
         """        sns.lineplot(of_panel, **look, markers=has_markers, **spread, linewidth=2.2, legend=name == next(iter(groups.groups)), ax=axis)
-        axis.set(xscale="log" if "x" in log else "linear", yscale="log" if "y" in log else "linear")
+        axis.set(xscale=_scale("x" in log, of_panel[x]), yscale=_scale("y" in log, of_panel["value"]))
 """,
         [f"{TEST_PICTURES}::test_lines_are_geometric_means_in_every_panel_where_the_axis_is_logarithmic"],
     ),
@@ -2074,6 +2077,90 @@ MUTANTS = {
         "tf.stop_gradient(tf.reduce_mean(x))",
         "0.9 * tf.reduce_mean(x)",
         [f"{TEST_IDENTITIES}::test_a_step_of_the_bias_is_in_vain_where_the_gradient_ignores_the_mean"],
+    ),
+    "a logarithmic axis without a positive number": (
+        PICTURES,
+        'return "log" if is_logarithmic and _are_positive(values).any() else "linear"',
+        'return "log" if is_logarithmic else "linear"',
+        [f"{TEST_PICTURES}::test_a_logarithmic_picture_without_a_positive_number_is_drawn"],
+    ),
+    "remarks of earlier results pass in silence": (
+        LEDGER,
+        'files.read_json(place / "results.json") != files.read_json(workdir / "results.json")',
+        "False",
+        [f"{TEST_LEDGER}::test_remarks_stand_below_the_runs_and_are_kept_and_named_when_results_change"],
+    ),
+    "colour bars end where the numbers do": (
+        HEATMAP,
+        "    if not value:\n        return 0.0\n",
+        "    return value\n",
+        [f"{TEST_HEATMAP}::test_ends_of_the_colour_bar_are_round"],
+    ),
+    "workers with measurements of other costs": (
+        INSTRUMENT,
+        "        if self.every is None:  # Workers",
+        "        if False:  # Workers",
+        [f"{TEST_DISTRIBUTE}::test_what_workers_cannot_do_together_is_refused_on_all"],
+    ),
+    "the tab judges a run by its first step": (
+        TAB_OVERVIEW,
+        "newest = columns[-1] if columns else []",
+        "newest = columns[0] if columns else []",
+        [f"{TEST_ROUTES}::test_routes_answer_what_the_runs_hold", f"{TEST_ROUTES}::test_a_run_is_judged_by_its_newest_step_and_missing_numbers_do_not_count"],
+    ),
+    "the tab's worst layer was the worst from the beginning": (
+        TAB_OVERVIEW,
+        "while since and _worst(columns[since - 1], row) == layer:",
+        "while since:",
+        [f"{TEST_ROUTES}::test_routes_answer_what_the_runs_hold"],
+    ),
+    "the tab takes ratios below 1 for harmless": (
+        TAB_OVERVIEW,
+        'max(value / row["neutral"], row["neutral"] / value)',
+        'value / row["neutral"]',
+        [f"{TEST_ROUTES}::test_what_is_worse", f"{TEST_ROUTES}::test_routes_answer_what_the_runs_hold"],
+    ),
+    "the tab thins steps from the first on": (
+        TAB_SERIES,
+        "steps = [steps[round(place * (len(steps) - 1) / (most - 1))] for place in range(most)]",
+        "steps = steps[:most]",
+        [f"{TEST_ROUTES}::test_steps_are_thinned_evenly_and_the_newest_stays"],
+    ),
+    "the tab serves what a request names": (
+        TAB_PLUGIN,
+        "for name in FILES}",
+        'for name in (*FILES, "../plugin.py", "plugin.py")}',
+        [f"{TEST_ROUTES}::test_only_listed_files_are_served_and_only_get"],
+    ),
+    "TensorBoard loads the tab without a net below it": (
+        TAB_LOADER,
+        "from tensorboard.plugins import base_plugin\n",
+        "from tensorboard.plugins import base_plugin\n\nfrom tensorboard_plugin_keras_bn import plugin  # noqa: F401\n",
+        [f"{TEST_SERVER}::test_a_broken_file_of_the_plugin_leaves_tensorboard_running"],
+    ),
+    "the tab writes layers' names as HTML": (
+        f"{TAB_STATIC}/overview.js",
+        'return element("li", {}, element("button"',
+        'document.body.insertAdjacentHTML("beforeend", `<img src=x onerror="throw 1">${one.name}`);\n  return element("li", {}, element("button"',
+        [f"{TEST_BROWSER}::test_the_overview_opens_and_names_the_worst_layer"],
+    ),
+    "the tab's field is one step off": (
+        f"{TAB_STATIC}/heatmap.js",
+        "Math.floor((x - plot.left) / columnWidth)",
+        "Math.ceil((x - plot.left) / columnWidth)",
+        [f"{TEST_BROWSER}::test_hovering_a_field_says_its_number_and_runs_compare"],
+    ),
+    "the tab forgets the step of a link": (
+        f"{TAB_STATIC}/profile.js",
+        'const wanted = page.state.step === "" ? Infinity : Number(page.state.step);',
+        "const wanted = Infinity;",
+        [f"{TEST_BROWSER}::test_a_link_restores_view_runs_quantity_layer_and_step"],
+    ),
+    "the tab does not look again": (
+        f"{TAB_STATIC}/index.js",
+        "if (isNew) await this.draw();",
+        "if (isNew && !this.drawn) await this.draw();",
+        [f"{TEST_BROWSER}::test_a_training_that_goes_on_is_followed"],
     ),
 }
 
