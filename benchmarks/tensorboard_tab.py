@@ -5,6 +5,8 @@ loaded in both of its ways, and asks each route again and again.
 
     python -m benchmarks.tensorboard_tab              fifteen minutes on 2 cores, most of them for writing the logs
 
+Where there is a Chromium, it opens the page, and tells how long after the answer the picture is there, and how long a movement of the mouse over it takes.
+
 Start: the time that loading the plugin takes in a new process that has imported TensorBoard already. Memory: the resident set of TensorBoard's process (with
 --load_fast=false it holds the numbers, too; else another process does) after each route was asked three times, and after all that follows.
 """
@@ -28,6 +30,21 @@ from recipes.frame import files
 LOADINGS = {"fast": "true", "Python": "false"}  # What --load_fast is then.
 LONGEST_START = 600  # Seconds until TensorBoard has read the logs.
 QUANTITY = "variance_shift/ratio"
+DRAWN_AFTER = """() => {
+  const answers = performance.getEntriesByType("resource").filter((one) => one.name.includes("/series?"));
+  return performance.getEntriesByName("drawn").at(-1).startTime - answers.at(-1).responseEnd;
+}"""
+HOVER = """() => {
+  const canvas = document.querySelector(".picture canvas");
+  const { left, top, width, height } = canvas.getBoundingClientRect();
+  const began = performance.now();
+  for (let count = 0; count < 500; count += 1) {
+    const at = { clientX: left + 200 + ((width - 300) * count) / 500, clientY: top + 10 + ((height - 60) * (count % 20)) / 20 };
+    canvas.dispatchEvent(new MouseEvent("mousemove", at));
+    canvas.parentElement.querySelector(".tip").getBoundingClientRect(); // The browser lays it out.
+  }
+  return (performance.now() - began) / 500;
+}"""
 START = """
 import time
 import tensorboard.program, tensorboard.default, tensorboard.plugins.base_plugin, werkzeug.wrappers
@@ -102,6 +119,27 @@ def megabytes(pid):
     return int(re.search(r"VmRSS:\s+(\d+)", status.read_text())[1]) / 1024 if status.exists() else None
 
 
+def seen(address, runs, times):
+    """Milliseconds, in a browser: from the server's answer to the picture of the layers, `times` times, and a movement of the mouse; None without a browser."""
+    path = shutil.which("chromium")
+    if path is None:
+        return None
+    from playwright import sync_api
+
+    with sync_api.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        drawn = []
+        for _ in range(times):
+            page = browser.new_page(viewport={"width": 1280, "height": 720})
+            chosen = urllib.parse.quote(json.dumps(runs))
+            page.goto(f"{address}/data/plugin_entry.html?name=keras_bn#keras_bn&p.keras_bn.view=heatmap&p.keras_bn.b=run1&p.keras_bn.runs={chosen}")
+            page.locator("main[aria-busy=false] .picture").first.wait_for(timeout=60_000)
+            drawn.append(page.evaluate(DRAWN_AFTER))
+        hover = page.evaluate(HOVER)
+        browser.close()
+    return {"drawn": drawn, "hover": hover}
+
+
 def conduct(settings, about, save):
     name = f"runs/tensorboard_tab-{settings['runs']}-{settings['layers']}-{settings['steps']}"
     folder = files.local("folder", settings["folder"] or name)
@@ -121,10 +159,15 @@ def conduct(settings, about, save):
             times = timing.interleaved(contestants, settings["repetitions"], settings["seconds"] * len(routes), warm_up=1)
             after = megabytes(pid)
             size = len(json.dumps(contestants["series"]()))
-        results[loading] = {"read after": seconds, "times": times, "megabytes": [before, after], "size": size}
+            page = seen(address, runs, 5)
+        results[loading] = {"page": page, "read after": seconds, "times": times, "megabytes": [before, after], "size": size}
         save(results)
         said = ", ".join(f"{route} {program.shown(timing.summary([1000 * one for one in of]), 0)} ms" for route, of in times.items())
         number = len(times["runs"])
+        if page is not None:
+            print(
+                f"{loading} loading: the picture is there {program.shown(timing.summary(page['drawn']), 0)} ms after the answer; hover {page['hover']:.1f} ms"
+            )
         print(f"{loading} loading: read after {seconds:.0f} s; {said}; {before:.0f} MB, after {4 * number} more requests {after:.0f} MB")
 
 

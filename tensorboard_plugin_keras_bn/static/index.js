@@ -13,6 +13,7 @@ import { answer } from "./server.js";
 const VIEWS = { overview: ["Overview", overview], heatmap: ["Layers × steps", heatmap], profile: ["Profile", profile], distributions: ["Distributions", distributions] };
 const MOST_RUNS = 8; // As the server.
 const FIRST_RUNS = 4;
+const DRAWN = "drawn"; // For the browser's tools, and benchmarks.
 const SECONDS_BETWEEN_LOOKS = 5;
 const NOTHING = { view: "overview", runs: null, quantity: "", a: "", b: "", mode: "a", layer: "", step: "" };
 
@@ -38,7 +39,8 @@ class Page {
     this.takeTheme();
     await quantities.load();
     await this.look();
-    setInterval(() => document.hidden || this.main.clientWidth === 0 || this.look(), 1000 * SECONDS_BETWEEN_LOOKS);
+    // Behind another tab of TensorBoard the frame has no height.
+    setInterval(() => document.hidden || window.innerHeight < 10 || this.look(), 1000 * SECONDS_BETWEEN_LOOKS);
     let width = this.main.clientWidth;
     new ResizeObserver(() => {
       if (Math.abs(this.main.clientWidth - width) > 4) {
@@ -104,6 +106,7 @@ class Page {
       if (number !== this.drawn) return; // Something else was chosen meanwhile.
       const opened = this.main.querySelector("details.numbers")?.open;
       this.main.replaceChildren(...made);
+      performance.mark(DRAWN);
       if (opened) this.main.querySelector("details.numbers")?.setAttribute("open", "");
       this.focus(focused);
       this.complain("");

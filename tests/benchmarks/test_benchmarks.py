@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 from absl import flags
 
-from benchmarks import exchange, folding, layer, networks, reading, recalibration, train_step
+from benchmarks import exchange, folding, layer, networks, reading, recalibration, tensorboard_tab, train_step
 from keras_bn import BatchNormalization
 from recipes.datasets import sources
 from recipes.frame import machine
@@ -133,7 +133,23 @@ def test_reading_tells_waiting_and_memory_and_makes_its_images_once(monkeypatch,
     assert "making" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("benchmark", ["exchange", "folding", "reading", "recalibration"])
+def test_the_tab_is_asked_in_both_ways_and_logs_are_written_once(capsys, tmp_path):
+    settings = {"runs": 2, "layers": 3, "steps": 60, "folder": str(tmp_path), "repetitions": 2, "seconds": 0.1}
+    saved = []
+    tensorboard_tab.conduct(settings, machine.described(), saved.append)
+    output, results = capsys.readouterr().out, saved[-1]
+    assert "writing 2 runs of 3 layers by 60 steps" in output
+    assert len(results["start"]) == 5
+    for loading in tensorboard_tab.LOADINGS:
+        assert f"{loading} loading: read after" in output
+        assert results[loading]["times"].keys() == {"runs", "series", "overview"}
+        assert all(size > 10 for size in results[loading]["megabytes"])
+    assert [path.name for path in sorted((tmp_path / "logs").iterdir())] == ["run0", "run1"]
+    tensorboard_tab.written(tmp_path, 2, 3, 60)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("benchmark", ["exchange", "folding", "reading", "recalibration", "tensorboard_tab"])
 def test_help_shows_the_commands(benchmark):
     assert f"python -m benchmarks.{benchmark} --" in run(benchmark, "--help").stdout
 
