@@ -3,7 +3,7 @@
 Writes four runs of 100 layers by 10,000 steps with `keras_bn.summaries` once (one is computed, the others are copies of it), starts `tensorboard` on them,
 loaded in both of its ways, and asks each route again and again.
 
-    python -m benchmarks.tensorboard_tab              fifteen minutes on 2 cores, most of them for writing the logs
+    python -m benchmarks.tensorboard_tab --runs=4     fifteen minutes on 2 cores, most of them for writing the logs
 
 Where there is a Chromium, it opens the page, and tells how long after the answer the picture is there, and how long a movement of the mouse over it takes.
 
