@@ -7,7 +7,6 @@ from tensorboard_plugin_keras_bn.refusal import Refusal
 
 MOST_RUNS, MOST_QUANTITIES = 8, 3  # In one answer.
 LONGEST = 100  # Characters of a name that a refusal repeats.
-WHOLE_MODEL = ""  # The layer of a number that is of no single one.
 DIAGNOSIS = "diagnosis"  # The tag of the texts of `surgery.diagnose`.
 
 
@@ -19,7 +18,7 @@ def scalars(provider, ctx, experiment, runs=None):
 
 
 def measures(tags, quantities):
-    """What one run has: dict, measure to a dict, quantity to the step of its newest number and its layers, each with its tag's last part and its own name.
+    """What one run has: dict, measure to a dict, quantity to the step of its newest number.
 
     Args:
         tags: dict, tag to `ScalarTimeSeries`.
@@ -28,14 +27,10 @@ def measures(tags, quantities):
     found = {}
     for tag, about in tags.items():
         measure, _, rest = tag.partition("/")
-        quantity, _, layer = rest.partition("/")
+        quantity = rest.partition("/")[0]
         if measure in quantities and quantity in quantities[measure]["quantities"]:
-            entry = found.setdefault(measure, {}).setdefault(quantity, {"newest": 0, "layers": []})
-            entry["newest"] = max(entry["newest"], about.max_step)
-            entry["layers"].append({"layer": layer, "name": series.own_name(about.description)})
-    for of_measure in found.values():
-        for entry in of_measure.values():
-            entry["layers"].sort(key=lambda one: series.by_number(one["layer"]))
+            newest = found.setdefault(measure, {})
+            newest[quantity] = max(newest.get(quantity, 0), about.max_step)
     return found
 
 

@@ -70,7 +70,7 @@ class BatchNormPlugin(base_plugin.TBPlugin):
         return application
 
     def _runs(self, ctx, experiment, arguments):
-        """All runs, and which quantities of which layers each has."""
+        """All runs, and which quantities each has; short, as the page asks for it again and again."""
         scalars = logged.scalars(self._provider, ctx, experiment)
         runs = [run.run_name for run in self._provider.list_runs(ctx, experiment_id=experiment)]
         return {"runs": [{"name": run, "measures": logged.measures(scalars.get(run, {}), self._quantities)} for run in sorted(runs)]}

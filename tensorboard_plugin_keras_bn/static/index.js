@@ -39,8 +39,7 @@ class Page {
     this.takeTheme();
     await quantities.load();
     await this.look();
-    // Behind another tab of TensorBoard the frame has no height.
-    setInterval(() => document.hidden || window.innerHeight < 10 || this.look(), 1000 * SECONDS_BETWEEN_LOOKS);
+    this.lookAgain();
     let width = this.main.clientWidth;
     new ResizeObserver(() => {
       if (Math.abs(this.main.clientWidth - width) > 4) {
@@ -66,6 +65,16 @@ class Page {
     } catch (error) {
       this.complain(error.message);
     }
+  }
+
+  /** After some seconds, or more where TensorBoard needs long for an answer. */
+  lookAgain(seconds = SECONDS_BETWEEN_LOOKS) {
+    setTimeout(async () => {
+      const began = performance.now();
+      // Behind another tab of TensorBoard the frame has no height.
+      if (!document.hidden && window.innerHeight > 10) await this.look();
+      this.lookAgain(Math.max(SECONDS_BETWEEN_LOOKS, (performance.now() - began) / 100));
+    }, 1000 * seconds);
   }
 
   complain(sentence) {

@@ -47,13 +47,14 @@ def test_routes_answer_what_the_runs_hold(logs):
     assert all(headers["X-Content-Type-Options"] == "nosniff" for _, headers, _ in asked)
     runs, found, summary, odd, listing = [json.loads(body) for _, _, body in asked]
     by_name = {run["name"]: run["measures"] for run in runs["runs"]}
-    layers = by_name["a"]["variance_shift"]["ratio"]["layers"]
-    assert [one["layer"] for one in layers] == list(ratios(0))
-    assert [one["name"] for one in layers] == [None, None, HOSTILE, None]
+    assert by_name["a"]["variance_shift"] == {"ratio": 90, "lag": 90}
+    assert by_name["b"]["loss_landscape"] == {"effective_smoothness": 80}
     assert by_name["ä語 'quoted' \"twice\" & more"].keys() == {"variance_shift"}
     a, b = found["variance_shift/ratio"]["a"], found["variance_shift/ratio"]["b"]
     assert a["steps"] == list(STEPS)
     assert b["steps"] == list(STEPS[::2])
+    assert a["layers"] == list(ratios(0))
+    assert a["names"] == [None, None, HOSTILE, None]
     assert not a["is_thinned"]
     assert a["values"] == [[ratios(step)[layer] for step in STEPS] for layer in ratios(0)]
     worst = {one["quantity"]: one for one in summary["a"]["worst"]}
