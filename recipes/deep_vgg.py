@@ -119,7 +119,7 @@ CLAIMS = [
         "eight_layers",
         "The shallow VGG that the deep ones grow from has 8 layers",
         ELEVEN,
-        evidence.by_seed({SHALLOW: {"contestant": SHALLOW}}, ["weight_layers"], lambda layers: abs(layers[-1] - 8)),
+        evidence.by_seed({SHALLOW: {"contestant": SHALLOW, "initializer": INITIALIZERS[0]}}, ["weight_layers"], lambda layers: abs(layers[-1] - 8)),
         claims.Exact((SHALLOW,), 0, "layers with weights, how far from 8"),
     ),
 ]
