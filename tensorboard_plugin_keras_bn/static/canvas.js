@@ -38,7 +38,7 @@ export function cut(context, text, width) {
   return `${text.slice(0, short)}…`;
 }
 
-/** Round numbers between two, some `number` of them. */
+/** Round numbers between two, some `number` of them, and two at least. */
 export function ticks(lowest, highest, number, isLogarithmic = false) {
   if (isLogarithmic) {
     const powers = [];
@@ -56,7 +56,7 @@ export function ticks(lowest, highest, number, isLogarithmic = false) {
   const step = power * ([1, 2, 5, 10].find((one) => one * power >= raw) ?? 10);
   const found = [];
   for (let one = Math.ceil(lowest / step); one * step <= highest + step * 1e-9; one += 1) found.push(one * step);
-  return found;
+  return found.length < 2 && number < 16 ? ticks(lowest, highest, 2 * number) : found;
 }
 
 /**

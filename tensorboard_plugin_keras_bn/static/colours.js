@@ -1,13 +1,17 @@
 // Colours of runs and of numbers, which the colour-blind can tell apart.
 
-const RUNS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#7f7f7f"]; // Okabe and Ito, and two more.
+const RUNS = {
+  light: ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#7f7f7f"], // Okabe and Ito, and two more.
+  dark: ["#56b4e9", "#e69f00", "#2bc799", "#e3a1c6", "#f0e442", "#7f9fff", "#c9a36a", "#b0b0b0"],
+};
 const SEQUENTIAL = ["#440154", "#482878", "#3e4989", "#31688e", "#26828e", "#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725"]; // viridis
 const DIVERGING = ["#2166ac", "#4393c3", "#92c5de", "#d1e5f0", "#f7f7f7", "#fddbc7", "#f4a582", "#d6604d", "#b2182b"]; // RdBu, reversed
 export const NOT_A_NUMBER = "#ff00ff";
 export const INFINITE = "#000000";
 
-export function ofRun(place) {
-  return RUNS[place % RUNS.length];
+export function ofRun(place, isDark) {
+  const colours = RUNS[isDark ? "dark" : "light"];
+  return colours[place % colours.length];
 }
 
 function channels(hex) {

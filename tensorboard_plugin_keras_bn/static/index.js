@@ -157,7 +157,7 @@ class Page {
   }
 
   colour(run) {
-    return colours.ofRun(this.runs.findIndex(({ name }) => name === run));
+    return colours.ofRun(this.runs.findIndex(({ name }) => name === run), document.body.classList.contains("dark"));
   }
 
   /** Whether a run has a measure. */
