@@ -81,7 +81,7 @@ export function combined(a, b, mode) {
     a: (one) => one,
     b: (_, other) => other,
     difference: (one, other) => (one === null || other === null ? null : one - other),
-    ratio: (one, other) => (one === null || other === null ? null : one / other),
+    ratio: (one, other) => (one === null || other === null || (one === 0 && other === 0) ? null : one / other), // 0 by 0 says nothing.
   }[mode];
   return {
     layers: order.map((place) => layers[place]),

@@ -11,11 +11,11 @@ export async function overview(page) {
 }
 
 function card(page, run, { worst, diagnoses }) {
-  const parts = Object.entries(measures()).map(([measure, { title, callback }]) => {
+  const parts = Object.entries(measures()).map(([measure, { title, callback, only_with_batch_normalisation: isOfNormalised }]) => {
     const of = worst.filter((one) => one.quantity.startsWith(`${measure}/`));
     const isThere = page.has(run, measure);
     const lines = of.map((one) => line(page, run, one));
-    if (!lines.length) lines.push(element("li", { class: "absent" }, isThere ? "no number that has a worse side" : `not measured: add keras_bn.callbacks.${callback}`));
+    if (!lines.length) lines.push(element("li", { class: "absent" }, isThere ? "no number that has a worse side" : `not measured: ${isOfNormalised ? "if the net has batch normalisation, " : ""}add keras_bn.callbacks.${callback}`));
     return element("section", {}, element("h3", {}, title), element("ul", {}, ...lines));
   });
   return element(
