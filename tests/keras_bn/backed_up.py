@@ -1,4 +1,7 @@
-"""What each of two workers does for test_distribute.py: trains with Keras's BackupAndRestore; worker 1 is killed in the second epoch, once."""
+"""What each of two workers does for test_distribute.py: trains with Keras's BackupAndRestore.
+
+Worker 1 is killed in the second epoch, and the chief in the third, each once.
+"""
 
 import json
 import os
@@ -14,12 +17,12 @@ from keras_bn import distribute
 
 
 class KilledOnce(keras.callbacks.Callback):
-    def __init__(self, path):
+    def __init__(self, path, epoch):
         super().__init__()
-        self.path = path
+        self.path, self.last_epoch = path, epoch
 
     def on_train_batch_end(self, batch, logs=None):
-        if self.epoch == 1 and batch == 1 and not self.path.exists():
+        if self.epoch == self.last_epoch and batch == 1 and not self.path.exists():
             self.path.touch()
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -33,9 +36,9 @@ def main(folder):
     with strategy.scope():
         model = distribute.enable_fit(distributed.model(False))
     x, y = distributed.data()
-    killed = [KilledOnce(pathlib.Path(folder) / "killed")] if index == 1 else []
+    killed = KilledOnce(pathlib.Path(folder) / f"killed{index}", epoch=2 - index)
     backup = keras.callbacks.BackupAndRestore(f"{folder}/backup{index}")  # Of each worker's own, as all of them write.
-    history = model.fit(x, y, batch_size=16, epochs=3, shuffle=False, verbose=0, callbacks=[backup, *killed]).history["loss"]
+    history = model.fit(x, y, batch_size=16, epochs=3, shuffle=False, verbose=0, callbacks=[backup, killed]).history["loss"]
     print(json.dumps([history, distributed.statistics(model.layers[1])["variance"].tolist()]))
 
 
