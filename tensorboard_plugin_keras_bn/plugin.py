@@ -57,17 +57,14 @@ class BatchNormPlugin(base_plugin.TBPlugin):
     def _answering(self, answer):
         """A WSGI application that sends what `answer(ctx, experiment, arguments)` returns, as JSON, or why it cannot."""
 
-        @wrappers.Request.application
-        def application(request):
-            if request.method != "GET":
-                return _sent(request, {"error": f"received {request.method}; this page is read only: expected GET."}, 405)
+        def respond(request):
             try:
                 environ = request.environ
                 return _sent(request, answer(plugin_util.context(environ), plugin_util.experiment_id(environ), request.args))
             except Refusal as refusal:
                 return _sent(request, {"error": str(refusal)}, 400)
 
-        return application
+        return _read_only(respond)
 
     def _runs(self, ctx, experiment, arguments):
         """All runs, and which quantities each has; short, as the page asks for it again and again."""
@@ -95,10 +92,16 @@ def _sent(request, content, status=200):
 
 
 def _file(path):
+    return _read_only(lambda request: http_util.Respond(request, path.read_bytes(), TYPES[path.suffix]))
+
+
+def _read_only(respond):
+    """A WSGI application that answers a GET by `respond(request)`, and refuses all else."""
+
     @wrappers.Request.application
     def application(request):
         if request.method != "GET":
             return _sent(request, {"error": f"received {request.method}; this page is read only: expected GET."}, 405)
-        return http_util.Respond(request, path.read_bytes(), TYPES[path.suffix])
+        return respond(request)
 
     return application

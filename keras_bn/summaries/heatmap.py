@@ -7,7 +7,7 @@ import re
 import numpy as np
 
 _WIDTH, _DPI = 3.3, 200  # TensorBoard shows a picture some 330 pixels wide: half of what is drawn, with letters of 7 points.
-_ROW, _LINE, _FONT = 0.11, 0.11, 7  # Inches of a row, and of a line of text; points.
+_ROW, _FONT = 0.11, 7  # Inches of a row, which is a line of text; points.
 _LONGEST = 14  # Characters of a row's label.
 
 
@@ -77,8 +77,7 @@ def _png(title, rows, steps, shown, label, scale, colour_map):
     axes.set_facecolor("0.8")
     picture = axes.imshow(shown, aspect="auto", interpolation="nearest", cmap=colour_map, norm=scale)
     short, kind = labels(rows)
-    every = math.ceil(_LINE / _ROW)
-    axes.set_yticks(range(0, len(rows), every), short[::every], fontsize=_FONT)
+    axes.set_yticks(range(len(rows)), short, fontsize=_FONT)
     axes.set_ylabel(kind, fontsize=_FONT)
     columns = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), 5)).round().astype(int))
     axes.set_xticks(columns, [steps[column] for column in columns], fontsize=_FONT)

@@ -5,7 +5,7 @@ import { downloads } from "./downloads.js";
 import { element, tableOnDemand } from "./elements.js";
 import { layerName, written } from "./quantities.js";
 import { answer, number } from "./server.js";
-import { combined, thinned } from "./heatmap.js";
+import { layersOf, thinned } from "./heatmap.js";
 
 const PERCENTILES = [15, 50, 85].map((percent) => `activation_statistics/input_p${percent}`);
 const SMALL = { width: 290, height: 190 };
@@ -18,16 +18,17 @@ export async function distributions(page) {
   }
   const found = await answer("series", { quantity: PERCENTILES, run: runs });
   const [lower, middle, upper] = PERCENTILES.map((name) => found[name]);
-  const layers = runs.map((run) => middle[run]).reduce((joined, table) => combined(joined, table, "a"), { layers: [], names: [], steps: [], values: [] });
-  const charts = layers.layers.map((layer, of) => {
+  const { layers, names } = layersOf(runs.map((run) => middle[run]));
+  const charts = layers.map((layer, of) => {
     const series = runs.flatMap((run) => {
       const place = middle[run].layers.indexOf(layer);
       if (place < 0) return [];
       const numbers = (tables) => (tables[run]?.values[tables[run].layers.indexOf(layer)] ?? []).map(number);
-      const points = middle[run].steps.map((step, column) => [step, numbers(middle)[column]]);
+      const values = numbers(middle);
+      const points = middle[run].steps.map((step, column) => [step, values[column]]);
       return [{ name: run, colour: page.colour(run), points, lower: numbers(lower), upper: numbers(upper) }];
     });
-    return lineChart({ ...SMALL, series, x: { label: "step" }, y: { label: "", isLogarithmic: false }, title: layerName(layer, layers.names[of]) });
+    return lineChart({ ...SMALL, series, x: { label: "step" }, y: { label: "", isLogarithmic: false }, title: layerName(layer, names[of]) });
   });
   const rows = () => [
     ["run", "layer", "step", "p15", "p50", "p85"],

@@ -64,17 +64,17 @@ function shownRow(row, mode) {
   return row;
 }
 
+/** The layers of some tables by their numbers, each once, and their own names. */
+export function layersOf(tables) {
+  const names = new Map();
+  for (const table of tables) table.layers.forEach((layer, place) => names.has(layer) || names.set(layer, table.names[place]));
+  const numbered = [...names].sort(([one], [other]) => (parseInt(one, 10) || 0) - (parseInt(other, 10) || 0));
+  return { layers: numbered.map(([layer]) => layer), names: numbered.map(([, name]) => name) };
+}
+
 /** One table of two: numbers of the layers and steps that either has. */
-export function combined(a, b, mode) {
-  const layers = [...a.layers];
-  const names = [...a.names];
-  b?.layers.forEach((layer, place) => {
-    if (layers.includes(layer)) return;
-    layers.push(layer);
-    names.push(b.names[place]);
-  });
-  const numbers = Object.fromEntries(layers.map((layer) => [layer, parseInt(layer, 10) || 0]));
-  const order = layers.map((_, place) => place).sort((one, other) => numbers[layers[one]] - numbers[layers[other]]);
+function combined(a, b, mode) {
+  const { layers, names } = layersOf(b ? [a, b] : [a]);
   const steps = [...new Set([...a.steps, ...(b?.steps ?? [])])].sort((one, other) => one - other);
   const [ofA, ofB] = [a, b].map((table) => (table ? byLayer(table) : () => null));
   const by = {
@@ -83,12 +83,7 @@ export function combined(a, b, mode) {
     difference: (one, other) => (one === null || other === null ? null : one - other),
     ratio: (one, other) => (one === null || other === null || (one === 0 && other === 0) ? null : one / other), // 0 by 0 says nothing.
   }[mode];
-  return {
-    layers: order.map((place) => layers[place]),
-    names: order.map((place) => names[place]),
-    steps,
-    values: order.map((place) => steps.map((step) => by(ofA(layers[place], step), ofB(layers[place], step)))),
-  };
+  return { layers, names, steps, values: layers.map((layer) => steps.map((step) => by(ofA(layer, step), ofB(layer, step)))) };
 }
 
 function byLayer(table) {
@@ -106,10 +101,11 @@ function draw(page, shown, scale, { name, width, what, found, a, b }) {
   const height = plot.top + plot.height + 44;
   const { canvas, context } = sharp(width, Math.max(height, 150), `${titled(name)}, ${what}: ${shown.layers.length} layers by ${shown.steps.length} steps`);
   const columnWidth = plot.width / shown.steps.length;
+  const missing = hatched(context);
   shown.values.forEach((values, place) => {
     values.forEach((value, column) => {
       const [x, y] = [plot.left + column * columnWidth, plot.top + place * rowHeight];
-      context.fillStyle = fieldColour(context, value, scale);
+      context.fillStyle = fieldColour(value, scale, missing);
       context.fillRect(x, y, Math.ceil(x + columnWidth) - x, rowHeight);
     });
   });
@@ -171,28 +167,23 @@ function draw(page, shown, scale, { name, width, what, found, a, b }) {
   });
 }
 
-function fieldColour(context, value, scale) {
-  if (value === null) return hatched(context);
+function fieldColour(value, scale, missing) {
+  if (value === null) return missing;
   if (Number.isNaN(value)) return NOT_A_NUMBER;
   if (!Number.isFinite(value)) return INFINITE;
   if (scale.isLogarithmic && value < 0) return NOT_A_NUMBER;
   return css(scale.colour(value));
 }
 
-let hatch = null;
-
 /** Missing numbers are hatched, which no number is. */
 function hatched(context) {
-  if (hatch?.of === colourOf("--line")) return hatch.pattern;
   const tile = element("canvas", { width: 6, height: 6 });
-  const of = colourOf("--line");
   const inner = tile.getContext("2d");
   inner.fillStyle = colourOf("--background");
   inner.fillRect(0, 0, 6, 6);
-  inner.strokeStyle = of;
+  inner.strokeStyle = colourOf("--line");
   stroke(inner, 0, 6, 6, 0);
-  hatch = { of, pattern: context.createPattern(tile, "repeat") };
-  return hatch.pattern;
+  return context.createPattern(tile, "repeat");
 }
 
 function drawBar(context, scale, bar) {
@@ -229,9 +220,7 @@ function details(page, name, found, shown) {
 
 /** Numbers over depth at a step, a line a run, each at its newest measurement up to there. */
 export function profileChart(page, name, found, step, size) {
-  const tables = Object.values(found);
-  const joined = combined(tables[0], null, "a");
-  for (const table of tables.slice(1)) Object.assign(joined, combined(joined, table, "a"));
+  const joined = layersOf(Object.values(found));
   const texts = Object.fromEntries(joined.layers.map((layer, place) => [place, layerName(layer, joined.names[place])]));
   const short = Object.fromEntries(joined.layers.map((layer, place) => [place, layer.match(/^\d*/)[0] || layer]));
   const series = Object.entries(found).map(([run, table]) => {
